@@ -1,0 +1,3 @@
+//! The `pi-dev` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `pi-gateway` binary.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! What consensus means here. See `OVERVIEW.md`.
+
+pub mod store;
+pub mod types;

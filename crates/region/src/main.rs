@@ -1,0 +1,3 @@
+//! The `pi-region` binary.
+
+fn main() {}

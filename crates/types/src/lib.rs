@@ -1,0 +1,1 @@
+//! Domain types, parsing, validation and limits. Pure.
