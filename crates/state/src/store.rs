@@ -27,6 +27,19 @@ pub enum Fatal {
     },
 }
 
+impl Fatal {
+    /// A record at `key` does not decode or contradicts another. Keys hold names, never payloads.
+    pub(crate) fn corrupt(key: &[u8], why: &'static str) -> Fatal {
+        use std::fmt::Write as _;
+        let mut hex = String::with_capacity(2 * key.len());
+        for byte in key {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        Fatal::Corrupt { key: hex, why }
+    }
+}
+
 /// What a scan calls for each pair; `Break` ends the scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fatal> + 'a;
 
