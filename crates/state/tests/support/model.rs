@@ -113,7 +113,8 @@ impl Model {
                 expect_uid,
                 expect_revision,
             } => {
-                let Some((secret, sealed)) = tenant.secrets.get_mut(&(namespace.clone(), name.clone())) else {
+                let Some((secret, sealed)) = tenant.secrets.get_mut(&(namespace.clone(), name.clone()))
+                else {
                     return Outcome::Rejected(Reject::NotFound);
                 };
                 if expect_uid.is_some_and(|uid| uid != secret.uid)
