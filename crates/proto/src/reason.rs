@@ -49,5 +49,7 @@ pub const NOT_BOOTSTRAPPED: &str = "NOT_BOOTSTRAPPED";
 pub const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
 /// The node's disk has too little room for writes.
 pub const STORAGE_FULL: &str = "STORAGE_FULL";
+/// The stored payload cannot be opened.
+pub const PAYLOAD_UNREADABLE: &str = "PAYLOAD_UNREADABLE";
 /// Between nodes: the request was meant for another cluster, region or node.
 pub const WRONG_PEER: &str = "WRONG_PEER";

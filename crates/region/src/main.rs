@@ -1,3 +1,7 @@
-//! The `pi-region` binary.
+//! The `pi-region` binary: reads its arguments and hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pi_region::cli::main()
+}
