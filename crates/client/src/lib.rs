@@ -17,11 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pi_proto::admin::v1 as admin;
 use pi_proto::admin::v1::admin_client::AdminClient;
-use pi_proto::regions::v1 as regions;
 use pi_proto::regions::v1::regions_client::RegionsClient;
-use pi_proto::secrets::v1 as secrets;
 use pi_proto::secrets::v1::secrets_client::SecretsClient;
 use pi_runtime::backoff::Backoff;
 use pi_types::{RegionName, RequestId};
@@ -30,6 +27,8 @@ use tonic::transport::Channel;
 pub use builder::Builder;
 pub use call::new_request_id;
 pub use error::Error;
+/// The messages of the service, for callers (`cli`, `dev`, `kubelet`) that do not depend on `pi-proto` themselves.
+pub use pi_proto::{admin::v1 as admin, reason, regions::v1 as regions, secrets::v1 as secrets};
 pub use watch::Watch;
 
 use call::{Operation, Routed};
