@@ -138,3 +138,47 @@ fn decode_map(d: &mut minicbor::Decoder<'_>) -> Result<StringMap, minicbor::deco
     }
     Ok(map)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Encode, Decode)]
+    struct Today {
+        #[n(0)]
+        number: u64,
+        #[n(1)]
+        text: Option<String>,
+    }
+
+    #[derive(Debug, PartialEq, Encode, Decode)]
+    struct Tomorrow {
+        #[n(0)]
+        number: u64,
+        #[n(1)]
+        text: Option<String>,
+        #[n(2)]
+        more: Option<Vec<u64>>,
+    }
+
+    #[test]
+    fn a_field_of_a_later_version_is_skipped_and_one_of_an_earlier_version_missed() {
+        let tomorrow = Tomorrow { number: 7, text: None, more: Some(vec![1, 2]) };
+        let read: Today = decode(b"k", &encode(&tomorrow, 0), "today").unwrap();
+        assert_eq!(read, Today { number: 7, text: None });
+        let today = Today { number: 8, text: Some("t".to_owned()) };
+        let read: Tomorrow = decode(b"k", &encode(&today, 0), "tomorrow").unwrap();
+        assert_eq!(read, Tomorrow { number: 8, text: Some("t".to_owned()), more: None });
+    }
+
+    #[test]
+    fn a_record_that_is_cut_short_or_goes_on_is_corrupt() {
+        let value = encode(&Today { number: 1_000, text: Some("text".to_owned()) }, 0);
+        for len in 0..value.len() {
+            assert!(decode::<Today>(b"k", &value[..len], "cut").is_err(), "{len} bytes");
+        }
+        let longer = [value.as_slice(), &[0x00]].concat();
+        let error = decode::<Today>(&[0x02, 0xff], &longer, "a record does not decode").unwrap_err();
+        assert_eq!(error.to_string(), "corrupt state at key 02ff: a record does not decode");
+    }
+}

@@ -109,11 +109,11 @@ impl<'a> Overlay<'a> {
 
     /// Ends the overlay: what it wrote, with the digest moved accordingly.
     pub(crate) fn finish(self, digest: &mut Digest) -> Ops {
-        let mut ops = Ops::new();
-        for (key, Slot { now, before }) in self.slots {
-            let Before::Was(old) = before else { continue };
+        // Collected in key order, which builds the map in one go.
+        let written = self.slots.into_iter().filter_map(|(key, Slot { now, before })| {
+            let Before::Was(old) = before else { return None };
             if old == now {
-                continue;
+                return None;
             }
             if let Some(old) = &old {
                 digest.remove(&key, old);
@@ -121,9 +121,9 @@ impl<'a> Overlay<'a> {
             if let Some(new) = &now {
                 digest.add(&key, new);
             }
-            ops.insert(key, now);
-        }
-        ops
+            Some((key, now))
+        });
+        written.collect()
     }
 
     fn slot(&mut self, key: Vec<u8>) -> Result<&mut Slot, Fatal> {

@@ -40,3 +40,26 @@ pub(crate) fn range_from(from: &[u8; 16]) -> Range {
 pub(crate) fn range_all() -> Range {
     Writer::new(ORDINAL, 0).prefix_range()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sort_by_age(
+            a in (arbitrary::request_id(), arbitrary::tenant(), arbitrary::principal()),
+            b in (arbitrary::request_id(), arbitrary::tenant(), arbitrary::principal()),
+        ) {
+            let (key_a, key_b) = (key(&a.0, &a.1, &a.2), key(&b.0, &b.1, &b.2));
+            prop_assert_eq!(key_a.cmp(&key_b), a.cmp(&b));
+            prop_assert!(range_from(a.0.as_bytes()).contains(&key_a));
+            prop_assert_eq!(range_from(a.0.as_bytes()).contains(&key_b), b.0 >= a.0);
+            let (request_id, tenant, principal) = a;
+            prop_assert_eq!(decode_key(&key_a).unwrap(), RequestKey { tenant, request_id, principal });
+        }
+    }
+}

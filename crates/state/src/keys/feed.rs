@@ -66,3 +66,32 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Change, Fatal> {
     let record: Record = codec::decode(key, value, "a change does not decode")?;
     Ok(Change { revision, kind: record.kind, secret: record.secret })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sort_by_revision(
+            a in (arbitrary::tenant(), any::<u64>()),
+            b in (arbitrary::tenant(), any::<u64>()),
+        ) {
+            prop_assert_eq!(decode_key(&key(&a.0, a.1)).unwrap(), a.clone());
+            prop_assert_eq!(key(&a.0, a.1).cmp(&key(&b.0, b.1)), a.cmp(&b));
+            let within = a.0 == b.0 && b.1 >= a.1;
+            prop_assert_eq!(range_from(&a.0, a.1).contains(&key(&b.0, b.1)), within);
+        }
+
+        #[test]
+        fn records_round_trip(tenant in arbitrary::tenant(), revision in any::<u64>(), secret in arbitrary::secret()) {
+            for kind in [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted] {
+                let change = Change { revision, kind, secret: secret.clone() };
+                prop_assert_eq!(decode(&key(&tenant, revision), &encode(kind, &secret)).unwrap(), change);
+            }
+        }
+    }
+}

@@ -85,3 +85,23 @@ impl Header {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn round_trips(
+            numbers in any::<(u64, u64, i64)>(),
+            digest in any::<[u8; 16]>(),
+            requests_from in any::<[u8; 16]>(),
+        ) {
+            let (revision, revision_base, log_time_ms) = numbers;
+            let header = Header { revision, revision_base, log_time_ms, digest, requests_from };
+            prop_assert_eq!(Header::decode(&header.encode()).unwrap(), header);
+        }
+    }
+}

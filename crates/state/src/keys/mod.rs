@@ -18,6 +18,8 @@
 //! of the names. Numbers are big-endian and request ids start with their time, so their byte order is the order of
 //! age.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub(crate) mod expiry;
 pub(crate) mod feed;
 pub(crate) mod header;
@@ -41,6 +43,13 @@ const TERMINATOR: u8 = 0x00;
 pub(crate) struct Range {
     pub(crate) from: Vec<u8>,
     pub(crate) to: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Range {
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && key < self.to.as_slice()
+    }
 }
 
 /// Writes a key of exactly the length it was made for.
@@ -128,5 +137,47 @@ impl<'a> Reader<'a> {
 
     fn corrupt(&self, why: &'static str) -> Fatal {
         Fatal::corrupt(self.key, why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use pi_types::{Namespace, TenantId};
+
+    use super::*;
+
+    /// The first bytes are on disk: this test fails when one changes or two are the same.
+    #[test]
+    fn ordinals_are_what_they_always_were() {
+        let ordinals = [
+            header::KEY[0],
+            tenant::range().from[0],
+            secret::range_all().from[0],
+            payload::range_all().from[0],
+            request::range_all().from[0],
+            expiry::range_all().from[0],
+            feed::range_all().from[0],
+        ];
+        assert_eq!(ordinals, [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07]);
+        assert_eq!(ordinals.iter().collect::<BTreeSet<_>>().len(), ordinals.len());
+        assert!(ordinals.iter().all(|ordinal| [*ordinal].as_slice() >= FIRST && [*ordinal].as_slice() < END));
+    }
+
+    #[test]
+    fn a_key_cut_short_or_gone_on_is_corrupt() {
+        let tenant: TenantId = "acme".parse().unwrap();
+        let namespace: Namespace = "default".parse().unwrap();
+        let key = secret::key(&tenant, &namespace, &"registry".parse().unwrap());
+        assert!(secret::decode_key(&key).is_ok());
+        for len in 0..key.len() {
+            assert!(secret::decode_key(&key[..len]).is_err(), "{len} bytes");
+        }
+        let longer = [key.as_slice(), &[0x00]].concat();
+        assert!(secret::decode_key(&longer).is_err());
+        assert!(payload::decode_key(&key).is_err(), "a key of another kind");
+        let feed_key = feed::key(&tenant, 7);
+        assert!(feed::decode_key(&feed_key[..feed_key.len() - 1]).is_err());
     }
 }

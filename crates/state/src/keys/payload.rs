@@ -57,3 +57,33 @@ pub(crate) fn encode(payload: &SealedPayload) -> Vec<u8> {
 pub(crate) fn decode<'b>(key: &[u8], value: &'b [u8]) -> Result<Payload<'b>, Fatal> {
     codec::decode(key, value, "a payload does not decode")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+
+    proptest! {
+        #[test]
+        fn keys_round_trip(place in arbitrary::place()) {
+            let key = key(&place.0, &place.1, &place.2);
+            prop_assert!(range_all().contains(&key));
+            prop_assert_eq!(decode_key(&key).unwrap(), place);
+        }
+
+        #[test]
+        fn records_round_trip(
+            uid in any::<[u8; 16]>(),
+            generation in any::<u64>(),
+            sealed in proptest::collection::vec(any::<u8>(), 0..5_000),
+        ) {
+            let uid = Uid::from_bytes(uid);
+            let value = encode(&SealedPayload { sealed: sealed.clone(), plaintext_bytes: 1, uid, generation });
+            let decoded = decode(b"k", &value).unwrap();
+            prop_assert_eq!((decoded.uid, decoded.generation), (uid, generation));
+            prop_assert_eq!(&decoded.sealed[..], &sealed[..]);
+        }
+    }
+}

@@ -141,3 +141,81 @@ pub(crate) fn decode<'b>(key: &[u8], value: &'b [u8]) -> Result<(Target<'b>, Res
     let Record { method, namespace, name, response } = record;
     Ok((Target { method, namespace, name }, response))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+    use crate::response::{Outcome, Reject};
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        let counts = any::<(u32, u32)>();
+        prop_oneof![
+            Just(Outcome::Blank),
+            (arbitrary::secret(), counts).prop_map(|(secret, (used, quota))| Outcome::Created {
+                secret,
+                used,
+                quota
+            }),
+            (arbitrary::secret(), any::<bool>())
+                .prop_map(|(secret, changed)| Outcome::Updated { secret, changed }),
+            (arbitrary::secret(), counts).prop_map(|(secret, (used, quota))| Outcome::Deleted {
+                secret,
+                used,
+                quota
+            }),
+            counts.prop_map(|(used, quota)| Outcome::QuotaSet { used, quota }),
+            (arbitrary::uid(), any::<u64>())
+                .prop_map(|(uid, generation)| Outcome::Reseal { uid, generation }),
+            reject().prop_map(Outcome::Rejected),
+        ]
+    }
+
+    fn reject() -> impl Strategy<Value = Reject> {
+        prop_oneof![
+            Just(Reject::AlreadyExists),
+            Just(Reject::NotFound),
+            any::<(u32, u32)>().prop_map(|(used, quota)| Reject::QuotaExceeded { used, quota }),
+            any::<u32>().prop_map(|bytes| Reject::PayloadTooLarge { bytes }),
+            (arbitrary::uid(), any::<u64>())
+                .prop_map(|(uid, revision)| Reject::PreconditionFailed { uid, revision }),
+            any::<i64>().prop_map(|age_ms| Reject::RequestTooOld { age_ms }),
+            any::<i64>().prop_map(|ahead_ms| Reject::RequestFromFuture { ahead_ms }),
+            Just(Reject::RequestReused),
+            Just(Reject::RequestTableFull),
+            any::<(String, String)>().prop_map(|(field, reason)| Reject::Invalid { field, reason }),
+        ]
+    }
+
+    fn request() -> impl Strategy<Value = RequestKey> {
+        (arbitrary::tenant(), arbitrary::request_id(), arbitrary::principal())
+            .prop_map(|(tenant, request_id, principal)| RequestKey { tenant, request_id, principal })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sort_by_age(a in request(), b in request()) {
+            let key_of = |request: &RequestKey| key(&request.tenant, &request.request_id, &request.principal);
+            prop_assert_eq!(decode_key(&key_of(&a)).unwrap(), a.clone());
+            let order = |request: &RequestKey| {
+                (request.tenant.clone(), *request.request_id.as_bytes(), request.principal.clone())
+            };
+            prop_assert_eq!(key_of(&a).cmp(&key_of(&b)), order(&a).cmp(&order(&b)));
+            prop_assert_eq!(range(&a.tenant).contains(&key_of(&b)), a.tenant == b.tenant);
+            prop_assert!(range_from(&a.tenant, a.request_id.as_bytes()).contains(&key_of(&a)));
+        }
+
+        #[test]
+        fn records_round_trip(revision in any::<u64>(), outcome in outcome(), place in arbitrary::place()) {
+            let response = Response { revision, replayed: false, outcome };
+            let (namespace, name) = (place.1.as_str(), place.2.as_str());
+            for method in [Method::CreateSecret, Method::UpdateSecret, Method::DeleteSecret, Method::SetQuota] {
+                let target = Target { method, namespace, name };
+                let value = encode(target, &response);
+                prop_assert_eq!(decode(b"k", &value).unwrap(), (target, response.clone()));
+            }
+        }
+    }
+}

@@ -45,3 +45,35 @@ pub(crate) fn encode(secret: &SecretMeta) -> Vec<u8> {
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<SecretMeta, Fatal> {
     codec::decode(key, value, "a secret does not decode")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sort_like_the_names(a in arbitrary::place(), b in arbitrary::place()) {
+            let key_of = |place: &(TenantId, Namespace, SecretName)| key(&place.0, &place.1, &place.2);
+            let len = 1 + a.0.as_str().len() + 1 + a.1.as_str().len() + 1 + a.2.as_str().len() + 1;
+            prop_assert_eq!(key_of(&a).len(), len);
+            prop_assert_eq!(decode_key(&key_of(&a)).unwrap(), a.clone());
+            prop_assert_eq!(key_of(&a).cmp(&key_of(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn ranges_hold_their_own_keys_and_no_others(a in arbitrary::place(), b in arbitrary::place()) {
+            let key_b = key(&b.0, &b.1, &b.2);
+            prop_assert_eq!(range(&a.0, None).contains(&key_b), a.0 == b.0);
+            prop_assert_eq!(range(&a.0, Some(&a.1)).contains(&key_b), (&a.0, &a.1) == (&b.0, &b.1));
+            prop_assert!(range_all().contains(&key_b));
+        }
+
+        #[test]
+        fn records_round_trip(secret in arbitrary::secret()) {
+            prop_assert_eq!(decode(b"k", &encode(&secret)).unwrap(), secret);
+        }
+    }
+}

@@ -67,3 +67,29 @@ pub(crate) fn decode_key(key: &[u8]) -> Result<TenantId, Fatal> {
 pub(crate) fn range() -> Range {
     Writer::new(ORDINAL, 0).prefix_range()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::arbitrary;
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sort_like_the_names(a in arbitrary::tenant(), b in arbitrary::tenant()) {
+            prop_assert_eq!(decode_key(&key(&a)).unwrap(), a.clone());
+            prop_assert_eq!(key(&a).len(), 1 + a.as_str().len() + 1);
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+            prop_assert!(range().contains(&key(&a)));
+        }
+
+        #[test]
+        fn records_round_trip(quota in any::<Option<u32>>(), counts in any::<(u32, u32, u64, u64, u64, u64)>()) {
+            let (used, requests, feed_events, feed_first, feed_last, feed_compacted) = counts;
+            let record =
+                Tenant { quota_override: quota, used, requests, feed_events, feed_first, feed_last, feed_compacted };
+            prop_assert_eq!(Tenant::decode(b"k", &record.encode()).unwrap(), record);
+        }
+    }
+}
