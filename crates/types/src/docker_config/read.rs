@@ -108,12 +108,15 @@ type Text = Zeroizing<String>;
 fn decode_auth(auth: &str) -> Result<(Text, Text), &'static str> {
     const PADDED: GeneralPurpose = decoder(DecodePaddingMode::RequireCanonical);
     const UNPADDED: GeneralPurpose = decoder(DecodePaddingMode::RequireNone);
-    let compact: Zeroizing<Vec<u8>> =
-        Zeroizing::new(auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect());
+    // Both buffers are as large as they can get, because growing one would leave a copy behind that nobody wipes.
+    let mut compact = Zeroizing::new(Vec::with_capacity(auth.len()));
+    compact.extend(auth.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(compact.len())]);
     let decoder = if auth.trim().ends_with('=') { PADDED } else { UNPADDED };
-    let decoded = decoder.decode(&compact).map(Zeroizing::new).map_err(
+    let bytes = decoder.decode_slice(&compact, &mut decoded).map_err(
         |_| "unable to parse auth field, must be formatted as base64(username:password): it is not base64",
     )?;
+    decoded.truncate(bytes);
     let text = std::str::from_utf8(&decoded).map_err(
         |_| "unable to parse auth field, the decoded text is not UTF-8, which no container runtime accepts",
     )?;
