@@ -175,3 +175,41 @@ impl<'a> Txn<'a> {
         Response { revision: self.header.revision, replayed: false, outcome }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryState;
+    use crate::query::{self, TooOld};
+
+    /// A restored region counts log indexes from the start again and revisions from its base: they go on upwards, and
+    /// a watch from before must list anew.
+    #[test]
+    fn a_base_lifts_revisions_above_those_of_an_earlier_life() {
+        let base = Header { revision: 70, revision_base: 1_000, ..Header::default() };
+        let state: MemoryState = [(header::KEY.to_vec(), base.encode())].into_iter().collect();
+        let tenant: TenantId = "acme".parse().unwrap();
+        let mut txn = Txn::begin(&state).unwrap();
+        assert_eq!(txn.skip(0).unwrap().revision, 70);
+        let mut id = [0; 16];
+        (id[6], id[8]) = (0x70, 0x80);
+        let set_quota = Command {
+            time_ms: 0,
+            tenant: tenant.clone(),
+            principal: "olga".parse().unwrap(),
+            request_id: pi_types::RequestId::from_bytes(&id).unwrap(),
+            kind: CommandKind::SetQuota { secrets_max: 3 },
+        };
+        assert_eq!(txn.apply(1, &set_quota).unwrap().revision, 1_001);
+        assert_eq!(txn.finish().unwrap().header.revision, 1_001);
+        assert_eq!(query::changes(&state, &tenant, 70, 10).unwrap(), Err(TooOld { oldest: 1_000 }));
+        assert_eq!(query::changes(&state, &tenant, 1_000, 10).unwrap(), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_revision_beyond_64_bits_stops_the_node() {
+        let base = Header { revision_base: u64::MAX, ..Header::default() };
+        let state: MemoryState = [(header::KEY.to_vec(), base.encode())].into_iter().collect();
+        assert!(matches!(Txn::begin(&state).unwrap().skip(1), Err(Fatal::Command { index: 1, .. })));
+    }
+}
