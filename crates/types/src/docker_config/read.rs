@@ -222,12 +222,21 @@ fn shown_key(key: &str, at: usize) -> String {
     if is_address(key) || FIELDS.contains(&key) { format!("{key:?}") } else { format!("entry {}", at + 1) }
 }
 
-/// Whether a text looks like a registry's address, so that it may be shown.
+/// Whether a text looks like a registry's address, so that it may be shown: dotted labels of a host, or a port, and
+/// no text beside them in which a user name, password or token could stand.
 pub(super) fn is_address(key: &str) -> bool {
+    let address = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let host = address.split('/').next().unwrap_or_default();
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
     key.len() <= limits::NAME_BYTES_MAX
-        && (key.contains(['.', ':']) || key.starts_with("localhost"))
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/*[]".contains(&byte))
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/*".contains(&byte))
+        && (name.contains('.') || name == "localhost" || port.is_some())
+        && name.split('.').all(|label| (1..=HOST_LABEL_BYTES_MAX).contains(&label.len()))
+        && port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
+
+/// The domain name system's bound; the parts of a signed token, which are dotted too, are longer.
+const HOST_LABEL_BYTES_MAX: usize = 63;
 
 /// JSON text that is wiped when dropped.
 type Key = Zeroizing<String>;

@@ -1,7 +1,7 @@
 //! The strict reader: what is refused, what is warned of, and in which words.
 
-use pi_types::docker_config::check;
-use pi_types::{Invalid, Payload};
+use pi_types::docker_config::{Keyring, check};
+use pi_types::{DEFAULT_SERVER, Invalid, Payload};
 
 /// A document, and the field and a part of the reason with which it is refused.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -191,6 +191,24 @@ fn an_address_that_never_matches_is_warned_of_with_the_right_spelling() {
             "{warnings:?}"
         );
         assert!(warnings[0].ends_with(&format!("write \"{right}\"")), "{address}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_kubelet_finds_the_right_spelling_and_not_the_one_warned_of() {
+    for (address, right) in MISSPELLED {
+        let image = match *right {
+            DEFAULT_SERVER => "docker.io/library/alpine".to_owned(),
+            right => {
+                let host = right.trim_start_matches("https://").trim_start_matches("http://");
+                format!("{}/a", host.trim_end_matches("/v1/").trim_end_matches("/v2/"))
+            }
+        };
+        for (key, found) in [(address, 0), (right, 1)] {
+            let document = format!(r#"{{"auths":{{"{key}":{{"auth":"Ym9iOnB3"}}}}}}"#);
+            let keyring = Keyring::parse([document.as_bytes()]).unwrap();
+            assert_eq!(keyring.lookup(&image).len(), found, "{key} for {image}");
+        }
     }
 }
 

@@ -35,6 +35,15 @@ fn json_like() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+/// `*` is any run of characters, everything else is itself.
+fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        [b'*', rest @ ..] => (0..=text.len()).any(|skipped| matches_by_definition(rest, &text[skipped..])),
+        [first, rest @ ..] => text.first() == Some(first) && matches_by_definition(rest, &text[1..]),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -67,6 +76,14 @@ proptest! {
         let written = write(&credential(&host, "bob", "pw", None));
         let keyring = Keyring::parse([&written[..]]).unwrap();
         prop_assert_eq!(keyring.lookup(&format!("{host}/a/b")).len(), 1);
+    }
+
+    #[test]
+    fn a_glob_matches_as_its_definition_says(pattern in "[ab*]{0,8}", label in "[ab]{0,10}") {
+        let written = write(&credential(&format!("x{pattern}.example.com"), "bob", "pw", None));
+        let keyring = Keyring::parse([&written[..]]).unwrap();
+        let is_found = !keyring.lookup(&format!("x{label}.example.com/a")).is_empty();
+        prop_assert_eq!(is_found, matches_by_definition(pattern.as_bytes(), label.as_bytes()));
     }
 
     #[test]

@@ -53,6 +53,8 @@ fn errors_and_warnings_never_show_the_content() {
         format!("{{\"auths\": {{\"https://bob:{CANARY}@quay.io\": {{\"auth\": \"{CANARY_BASE64}\"}}}}}}"),
         format!("{{\"auths\": {{\"https://bob:{CANARY}@quay.io\": {{}}}}}}"),
         format!("{{\"auths\": {{\"{CANARY}\": {{}}}}}}"),
+        format!("{{\"auths\": {{\"bob:{CANARY}\": {{}}}}}}"),
+        format!("{{\"auths\": {{\"eyJhbGciOiJFZERTQSJ9.{}{CANARY}.c2ln\": {{}}}}}}", "A".repeat(60)),
         format!("{{\"{CANARY}\": 1, \"{CANARY}\": 2}}"),
         format!("{{\"auths\": {{}}, \"HttpHeaders\": {{\"{CANARY}\": [\"{CANARY}\"]}}}}"),
         format!("{{\"auths\": {{\"Quay.io\": {{\"password\": \"{CANARY}\", \"email\": \"{CANARY}\"}}}}}} "),
