@@ -70,6 +70,9 @@ const MATCHES: &[(&str, &str, bool)] = &[
     ("r .example.com", "r .example.com/a", false),
     ("r.example.com/%zz", "r.example.com/a", false),
     ("", "r.example.com/a", false),
+    ("r%2Eexample.com", "r.example.com/a", false),
+    ("%D0%BA.example.com", "\u{43a}.example.com/a", true),
+    ("r.example.com/a\\tb", "r.example.com/a", false),
     // Globs: within one label only.
     ("*", "localhost/a", true),
     ("*", "r.example.com/a", false),
