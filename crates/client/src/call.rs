@@ -232,7 +232,8 @@ pub(crate) fn judge(status: &Status) -> Ended {
     };
     match (details.reason.as_deref(), details.code) {
         (Some(reason::OUTCOME_UNKNOWN), _) => again(true),
-        (Some(reason::OVERLOADED), _) | (Some(_), Code::Unavailable) => again(false),
+        (Some(reason::OVERLOADED | reason::REGION_UNAVAILABLE | reason::NO_LEADER), _)
+        | (Some(_), Code::Unavailable) => again(false),
         (Some(_), Code::DeadlineExceeded | Code::Cancelled | Code::Unknown) => again(true),
         (Some(_), _) => Ended::Refused(Box::new(details)),
         (None, _) if find::<tonic::ConnectError>(status).is_some() => again(false),
