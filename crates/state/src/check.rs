@@ -28,7 +28,7 @@ pub struct Census {
 
 /// Checks every invariant of a state and counts its keys. Reads the whole state several times.
 ///
-/// - The header's digest is that of the keys; no change is newer than its revision or its log time.
+/// - The header's digest is that of the keys, and its revision not below its base; no change is newer than its revision or its log time.
 /// - A tenant's counts are those of its keys, and its feed's bounds those of its events.
 /// - Every secret has a payload of its uid and generation; there is no payload without a secret.
 /// - Every remembered request is in the order of age and the other way round, none below where eviction starts.
@@ -36,6 +36,7 @@ pub struct Census {
 pub fn check(state: &dyn Read) -> Result<Census, Fatal> {
     let header = Header::read(state)?;
     ensure(verify_digest(state)? == header.digest, header::KEY, "the digest is not that of the keys")?;
+    ensure(header.revision >= header.revision_base, header::KEY, "the revision is below its base")?;
     let counted = check_tenants(state)?;
     let census = Census {
         tenants: counted.tenants,

@@ -12,7 +12,7 @@ use crate::store::Fatal;
 /// Encodes a record. `capacity` is a guess of its size; a good one saves the growing.
 pub(crate) fn encode<T: Encode<()>>(record: &T, capacity: usize) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::with_capacity(capacity));
-    encoder.encode(record).expect("writing to a Vec fails never, and no record has a failing encoder");
+    encoder.encode(record).expect("writing to a Vec never fails, and no record has an encoder that does");
     encoder.into_writer()
 }
 

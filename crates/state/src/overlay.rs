@@ -11,6 +11,9 @@ use crate::digest::Digest;
 use crate::keys::Range;
 use crate::store::{Fatal, Ops, Read};
 
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// A key that was read or written.
 struct Slot {
     /// What a read sees.
@@ -85,7 +88,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// The first `limit` pairs of a range in key order. For small limits: it copies them.
-    pub(crate) fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fatal> {
+    pub(crate) fn scan(&self, range: &Range, limit: usize) -> Result<Vec<Pair>, Fatal> {
         let Range { from, to } = range;
         let mut pairs = Vec::new();
         if limit == 0 || from >= to {

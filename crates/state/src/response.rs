@@ -1,7 +1,7 @@
 //! What the state machine answers.
 //!
 //! These types are also stored (a remembered answer, a secret, a change), hence the field numbers: append-only, see
-//! [`crate::codec`].
+//! `codec.rs`.
 
 use minicbor::{Decode, Encode};
 use pi_types::{Annotations, Labels, Namespace, SecretName, Uid};

@@ -186,11 +186,11 @@ mod tests {
     /// a watch from before must list anew.
     #[test]
     fn a_base_lifts_revisions_above_those_of_an_earlier_life() {
-        let base = Header { revision: 70, revision_base: 1_000, ..Header::default() };
+        let base = Header { revision: 1_000, revision_base: 1_000, ..Header::default() };
         let state: MemoryState = [(header::KEY.to_vec(), base.encode())].into_iter().collect();
         let tenant: TenantId = "acme".parse().unwrap();
         let mut txn = Txn::begin(&state).unwrap();
-        assert_eq!(txn.skip(0).unwrap().revision, 70);
+        assert_eq!(txn.skip(0).unwrap().revision, 1_000);
         let mut id = [0; 16];
         (id[6], id[8]) = (0x70, 0x80);
         let set_quota = Command {

@@ -12,6 +12,8 @@ pub(crate) const KEY: &[u8] = &[0x01];
 /// What holds for the whole state.
 ///
 /// - `revision` and `log_time_ms` never decrease.
+/// - `revision >= revision_base`: a restore moves both to the new base at once, so that a list after it gives a
+///   revision to watch from.
 /// - `digest` covers every key of the state machine but the header's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
