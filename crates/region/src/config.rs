@@ -11,6 +11,8 @@ use pi_runtime::telemetry;
 use pi_types::{ClusterName, RegionName};
 use serde::{Deserialize, Serialize};
 
+use crate::address;
+
 /// Prefix of environment variables that override the file: `PI_REGION_RAFT__HEARTBEAT_MS=200`.
 pub const ENV_PREFIX: &str = "PI_REGION";
 
@@ -301,14 +303,7 @@ fn advertised(key: &'static str, text: Option<&str>, listen: SocketAddr) -> Resu
     const EXPECTED: &str =
         "expected host:port under which others reach this node (no wildcard, port 1 to 65535)";
     let text = text.map_or_else(|| listen.to_string(), str::to_owned);
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| error(key, &text, EXPECTED))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port_fits = port.parse::<u16>().is_ok_and(|port| port > 0);
-    let host_fits = match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => !ip.is_unspecified(),
-        Err(_) => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
-    };
-    if port_fits && host_fits { Ok(text) } else { Err(error(key, text, EXPECTED)) }
+    if address::is_reachable(&text) { Ok(text) } else { Err(error(key, text, EXPECTED)) }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! Left to others: the state machine (`pi-state`), consensus (`pi-raft`), the disk (`pi-storage`), peers
 //! (`pi-transport`), routing between regions (the gateway).
 
+pub mod address;
 pub mod authorize;
 pub mod call;
 pub mod cli;

@@ -30,54 +30,156 @@ fn rejections() -> Vec<Row> {
     let uid = Uid::from_bytes([7; 16]);
     let reject = Failure::Rejected;
     vec![
-        (reject(Reject::AlreadyExists), Code::AlreadyExists, reason::SECRET_EXISTS,
-         &["secrets \"db\" already exists", "namespace default", "region us-central1", "pi secret update db"], false),
-        (reject(Reject::NotFound), Code::NotFound, reason::SECRET_NOT_FOUND,
-         &["secrets \"db\" not found", "region us-central1", "pi secret list -n default"], false),
-        (reject(Reject::QuotaExceeded { used: 8, quota: 8 }), Code::ResourceExhausted, reason::QUOTA_EXCEEDED,
-         &["secrets quota exceeded: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
-            delete one with \"pi secret delete NAME\" or ask an operator for a higher quota"], false),
-        (reject(Reject::PayloadTooLarge { bytes: 4_097 }), Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE,
-         &["4096 bytes", "has 4097"], false),
-        (reject(Reject::PreconditionFailed { uid, revision: 9 }), Code::Aborted, reason::PRECONDITION_FAILED,
-         &["07070707-0707", "revision 9", "pi secret get db"], false),
-        (reject(Reject::RequestTooOld { age_ms: 600_001 }), Code::InvalidArgument, reason::REQUEST_TOO_OLD,
-         &["pi-request-id", "600001 ms", "600000 ms", "new id"], false),
-        (reject(Reject::RequestFromFuture { ahead_ms: 60_001 }), Code::InvalidArgument,
-         reason::REQUEST_FROM_FUTURE, &["60001 ms", "60000 ms", "clock"], false),
-        (reject(Reject::RequestReused), Code::InvalidArgument, reason::REQUEST_REUSED,
-         &["another method or name", "new UUIDv7"], false),
-        (reject(Reject::RequestTableFull), Code::ResourceExhausted, reason::REQUEST_TABLE_FULL,
-         &["tenant acme", "65536", "10 minutes", "same id"], false),
-        (reject(Reject::Invalid { field: "labels".into(), reason: "no".into() }), Code::InvalidArgument,
-         reason::INVALID_ARGUMENT, &["labels: no"], false),
+        (
+            reject(Reject::AlreadyExists),
+            Code::AlreadyExists,
+            reason::SECRET_EXISTS,
+            &[
+                "secrets \"db\" already exists",
+                "namespace default",
+                "region us-central1",
+                "pi secret update db",
+            ],
+            false,
+        ),
+        (
+            reject(Reject::NotFound),
+            Code::NotFound,
+            reason::SECRET_NOT_FOUND,
+            &["secrets \"db\" not found", "region us-central1", "pi secret list -n default"],
+            false,
+        ),
+        (
+            reject(Reject::QuotaExceeded { used: 8, quota: 8 }),
+            Code::ResourceExhausted,
+            reason::QUOTA_EXCEEDED,
+            &[
+                "secrets quota exceeded: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
+            delete one with \"pi secret delete NAME\" or ask an operator for a higher quota",
+            ],
+            false,
+        ),
+        (
+            reject(Reject::PayloadTooLarge { bytes: 4_097 }),
+            Code::InvalidArgument,
+            reason::PAYLOAD_TOO_LARGE,
+            &["4096 bytes", "has 4097"],
+            false,
+        ),
+        (
+            reject(Reject::PreconditionFailed { uid, revision: 9 }),
+            Code::Aborted,
+            reason::PRECONDITION_FAILED,
+            &["07070707-0707", "revision 9", "pi secret get db"],
+            false,
+        ),
+        (
+            reject(Reject::RequestTooOld { age_ms: 600_001 }),
+            Code::InvalidArgument,
+            reason::REQUEST_TOO_OLD,
+            &["pi-request-id", "600001 ms", "600000 ms", "new id"],
+            false,
+        ),
+        (
+            reject(Reject::RequestFromFuture { ahead_ms: 60_001 }),
+            Code::InvalidArgument,
+            reason::REQUEST_FROM_FUTURE,
+            &["60001 ms", "60000 ms", "clock"],
+            false,
+        ),
+        (
+            reject(Reject::RequestReused),
+            Code::InvalidArgument,
+            reason::REQUEST_REUSED,
+            &["another method or name", "new UUIDv7"],
+            false,
+        ),
+        (
+            reject(Reject::RequestTableFull),
+            Code::ResourceExhausted,
+            reason::REQUEST_TABLE_FULL,
+            &["tenant acme", "65536", "10 minutes", "same id"],
+            false,
+        ),
+        (
+            reject(Reject::Invalid { field: "labels".into(), reason: "no".into() }),
+            Code::InvalidArgument,
+            reason::INVALID_ARGUMENT,
+            &["labels: no"],
+            false,
+        ),
     ]
 }
 
 fn outcomes() -> Vec<Row> {
     vec![
-        (ProposeError::NotLeader { leader: Some(2) }.into(), Code::Unavailable, reason::NO_LEADER,
-         &["node 2 does"], true),
-        (ProposeError::NotLeader { leader: None }.into(), Code::Unavailable, reason::NO_LEADER,
-         &["has no leader", "nothing was changed"], true),
-        (ProposeError::Overloaded.into(), Code::Unavailable, reason::OVERLOADED,
-         &["nothing was changed"], true),
-        (ProposeError::Unknown("x".into()).into(), Code::Unavailable, reason::OUTCOME_UNKNOWN,
-         &["unknown", "pi-request-id 0190163d-8694-739b-aea5-966c26f8ad91", "10 minutes"], false),
+        (
+            ProposeError::NotLeader { leader: Some(2) }.into(),
+            Code::Unavailable,
+            reason::NO_LEADER,
+            &["node 2 does"],
+            true,
+        ),
+        (
+            ProposeError::NotLeader { leader: None }.into(),
+            Code::Unavailable,
+            reason::NO_LEADER,
+            &["has no leader", "nothing was changed"],
+            true,
+        ),
+        (
+            ProposeError::Overloaded.into(),
+            Code::Unavailable,
+            reason::OVERLOADED,
+            &["nothing was changed"],
+            true,
+        ),
+        (
+            ProposeError::Unknown("x".into()).into(),
+            Code::Unavailable,
+            reason::OUTCOME_UNKNOWN,
+            &["unknown", "pi-request-id 0190163d-8694-739b-aea5-966c26f8ad91", "10 minutes"],
+            false,
+        ),
         (ProposeError::Stopped.into(), Code::Unavailable, reason::OUTCOME_UNKNOWN, &["unknown"], false),
-        (ReadError::NotLeader { leader: Some(3) }.into(), Code::Unavailable, reason::NO_LEADER,
-         &["node 3 does"], true),
-        (ReadError::Timeout.into(), Code::Unavailable, reason::REGION_UNAVAILABLE,
-         &["majority", "STALE"], true),
+        (
+            ReadError::NotLeader { leader: Some(3) }.into(),
+            Code::Unavailable,
+            reason::NO_LEADER,
+            &["node 3 does"],
+            true,
+        ),
+        (
+            ReadError::Timeout.into(),
+            Code::Unavailable,
+            reason::REGION_UNAVAILABLE,
+            &["majority", "STALE"],
+            true,
+        ),
         (ReadError::Stopped.into(), Code::Unavailable, reason::SHUTTING_DOWN, &["stopping"], true),
         (Failure::Unsettled, Code::DeadlineExceeded, reason::OVERLOADED, &["nothing was changed"], true),
         (Failure::ShuttingDown, Code::Unavailable, reason::SHUTTING_DOWN, &["ask another one"], true),
-        (Failure::NotBootstrapped, Code::Unavailable, reason::NOT_BOOTSTRAPPED,
-         &["no member of region us-central1", "pi cluster bootstrap"], true),
-        (Failure::AlreadyBootstrapped, Code::FailedPrecondition, reason::ALREADY_BOOTSTRAPPED,
-         &["pi cluster status"], false),
-        (Failure::BootstrapFailed("why".into()), Code::Unavailable, reason::REGION_UNAVAILABLE,
-         &["why", "pi cluster status"], false),
+        (
+            Failure::NotBootstrapped,
+            Code::Unavailable,
+            reason::NOT_BOOTSTRAPPED,
+            &["no member of region us-central1", "pi cluster bootstrap"],
+            true,
+        ),
+        (
+            Failure::AlreadyBootstrapped,
+            Code::FailedPrecondition,
+            reason::ALREADY_BOOTSTRAPPED,
+            &["pi cluster status"],
+            false,
+        ),
+        (
+            Failure::BootstrapFailed("why".into()),
+            Code::Unavailable,
+            reason::REGION_UNAVAILABLE,
+            &["why", "pi cluster status"],
+            false,
+        ),
     ]
 }
 
@@ -85,25 +187,71 @@ fn the_rest() -> Vec<Row> {
     let principal = pi_auth::Principal::Operator { name: "root".parse().unwrap() };
     let action = Action::AccessSecret;
     vec![
-        (Failure::WrongRegion { asked: "another".into() }, Code::InvalidArgument, reason::WRONG_REGION,
-         &["serves region us-central1", "pi region list"], false),
-        (Failure::WrongRegion { asked: String::new() }, Code::InvalidArgument, reason::WRONG_REGION,
-         &["region: Required value"], false),
-        (pi_auth::Error::Missing.into(), Code::Unauthenticated, reason::UNAUTHENTICATED,
-         &["authorization: Bearer"], false),
-        (Failure::Denied { principal, action }, Code::PermissionDenied, reason::PERMISSION_DENIED,
-         &["operator root may not access the payload"], false),
-        (Failure::invalid("name", "Required value"), Code::InvalidArgument, reason::INVALID_ARGUMENT,
-         &["invalid request: name: Required value"], false),
-        (Failure::WatchTooOld { revision: 3, oldest: 5 }, Code::OutOfRange, reason::WATCH_TOO_OLD,
-         &["revision 3", "5", "without a resume_token"], false),
-        (Failure::TenantWatches { limit: 64 }, Code::ResourceExhausted, reason::OVERLOADED,
-         &["tenant acme has 64 watches"], false),
+        (
+            Failure::WrongRegion { asked: "another".into() },
+            Code::InvalidArgument,
+            reason::WRONG_REGION,
+            &["serves region us-central1", "pi region list"],
+            false,
+        ),
+        (
+            Failure::WrongRegion { asked: String::new() },
+            Code::InvalidArgument,
+            reason::WRONG_REGION,
+            &["region: Required value"],
+            false,
+        ),
+        (
+            pi_auth::Error::Missing.into(),
+            Code::Unauthenticated,
+            reason::UNAUTHENTICATED,
+            &["authorization: Bearer"],
+            false,
+        ),
+        (
+            Failure::Denied { principal, action },
+            Code::PermissionDenied,
+            reason::PERMISSION_DENIED,
+            &["operator root may not access the payload"],
+            false,
+        ),
+        (
+            Failure::invalid("name", "Required value"),
+            Code::InvalidArgument,
+            reason::INVALID_ARGUMENT,
+            &["invalid request: name: Required value"],
+            false,
+        ),
+        (
+            Failure::WatchTooOld { revision: 3, oldest: 5 },
+            Code::OutOfRange,
+            reason::WATCH_TOO_OLD,
+            &["revision 3", "5", "without a resume_token"],
+            false,
+        ),
+        (
+            Failure::TenantWatches { limit: 64 },
+            Code::ResourceExhausted,
+            reason::OVERLOADED,
+            &["tenant acme has 64 watches"],
+            false,
+        ),
         (Failure::NodeWatches { limit: 9 }, Code::Unavailable, reason::OVERLOADED, &["9 watches"], true),
         (Failure::SlowWatcher, Code::Unavailable, reason::OVERLOADED, &["read faster"], false),
-        (Failure::WatchDeadline, Code::DeadlineExceeded, reason::REGION_UNAVAILABLE, &["resume_token"], false),
-        (sealing::Error::DoesNotOpen.into(), Code::DataLoss, reason::PAYLOAD_UNREADABLE,
-         &["secrets \"db\"", "cannot be opened", "pi secret update db"], false),
+        (
+            Failure::WatchDeadline,
+            Code::DeadlineExceeded,
+            reason::REGION_UNAVAILABLE,
+            &["resume_token"],
+            false,
+        ),
+        (
+            sealing::Error::DoesNotOpen.into(),
+            Code::DataLoss,
+            reason::PAYLOAD_UNREADABLE,
+            &["secrets \"db\"", "cannot be opened", "pi secret update db"],
+            false,
+        ),
         (Failure::UnexpectedOutcome, Code::Unavailable, reason::REGION_UNAVAILABLE, &["try again"], false),
     ]
 }
@@ -170,8 +318,7 @@ fn the_reference_page_has_a_row_for_every_reason_and_no_other() {
         .filter(|name| *name != "DOMAIN")
         .collect();
     let page = include_str!("../../../docs/reference/errors.md");
-    let rows: Vec<_> =
-        page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let rows: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let listed: BTreeSet<_> = rows.iter().copied().collect();
     assert_eq!(rows.len(), listed.len(), "a reason has one row");
     assert_eq!(listed, reasons);

@@ -11,11 +11,12 @@ use pi_proto::admin::v1::{
 use pi_raft::store::Store;
 use pi_raft::types::{Member, NodeId};
 use pi_state::{CommandKind, Outcome};
+use pi_types::TenantId;
 use pi_types::limits::SECRETS_QUOTA_MAX;
-use pi_types::{Invalid, TenantId};
 use tonic::{Request, Response, Status};
 
 use super::Node;
+use crate::address::is_reachable;
 use crate::authorize::Action;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -23,8 +24,6 @@ use crate::validate::Fields;
 
 /// More first members than any region should have.
 const MEMBERS_MAX: usize = 9;
-/// A DNS name and a port.
-const ADDRESS_BYTES_MAX: usize = 261;
 
 /// The service.
 pub struct AdminService<S: Store>(pub Arc<Node<S>>);
@@ -103,7 +102,12 @@ fn read_members(list: Vec<WireMember>, own: NodeId) -> Result<BTreeMap<NodeId, M
             [("raft_address", &member.raft_address), ("client_address", &member.client_address)]
         {
             let field = format!("members[{at}].{field}");
-            fields.take(check_address(&field, address));
+            if !is_reachable(address) {
+                fields.refuse(
+                    field.clone(),
+                    "must be host:port that others reach, with a port from 1 to 65535",
+                );
+            }
             if !addresses.insert(address.clone()) {
                 fields.refuse(field, "Duplicate value: every listener has an address of its own");
             }
@@ -118,19 +122,6 @@ fn read_members(list: Vec<WireMember>, own: NodeId) -> Result<BTreeMap<NodeId, M
     }
     fields.finish()?;
     Ok(members)
-}
-
-fn check_address(field: &str, address: &str) -> Result<(), Invalid> {
-    let host_and_port = address.rsplit_once(':');
-    let port_fits = host_and_port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
-    let host_fits = host_and_port.is_some_and(|(host, _)| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-    });
-    if port_fits && host_fits && address.len() <= ADDRESS_BYTES_MAX {
-        Ok(())
-    } else {
-        Err(Invalid::new(field, "must be host:port with a port from 1 to 65535"))
-    }
 }
 
 #[cfg(test)]
