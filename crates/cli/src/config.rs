@@ -288,16 +288,16 @@ mod tests {
 
     const SAMPLE: &str = "apiVersion: v1
 clusters:
-- cluster:
+- name: dev
+  cluster:
     server: http://127.0.0.1:7400
-  name: dev
 contexts:
-- context:
+- name: tenant
+  context:
     cluster: dev
     namespace: prod
     region: us-central1
     user: acme
-  name: tenant
 current-context: tenant
 kind: Config
 users:

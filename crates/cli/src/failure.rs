@@ -22,9 +22,9 @@ pub enum Failure {
     #[error("{0}")]
     Local(String),
     /// The service answered with an error, or did not answer.
-    #[error("{context}{source}")]
+    #[error("{}", service_text(context, source))]
     Service {
-        /// What was tried, with a trailing space, or empty; for example `failed to create secret `.
+        /// What was tried, with a trailing space, or empty; for example `failed to create secret `. Shown with refusals.
         context: &'static str,
         /// The client's error, which tells cause, limit and next command.
         #[source]
@@ -85,6 +85,22 @@ impl Failure {
 impl From<pi_client::Error> for Failure {
     fn from(source: pi_client::Error) -> Failure {
         Failure::Service { context: "", source: Box::new(source) }
+    }
+}
+
+/// A refusal with what was tried in front, as kubectl words it; a server that cannot be reached in the published words.
+/// The client's other texts already say what was tried.
+fn service_text(context: &str, error: &pi_client::Error) -> String {
+    match error {
+        pi_client::Error::Refused(_) | pi_client::Error::Invalid { .. } => format!("{context}{error}"),
+        pi_client::Error::Unavailable { cause, attempts, elapsed, .. } if cause.contains("connect error") => {
+            format!(
+                "Unable to connect to the server: {cause} (tried {attempts} times in {:.1} s; nothing changed). Is the \
+             address right? It comes from --server, PI_SERVER or the configuration ('pi config view')",
+                elapsed.as_secs_f64()
+            )
+        }
+        pi_client::Error::Unavailable { .. } | pi_client::Error::Unknown { .. } => error.to_string(),
     }
 }
 

@@ -40,6 +40,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(text) = args::own_words(&error) {
+                Host::process().note(&error_line(None, &text));
+                return ExitCode::from(EXIT_USAGE);
+            }
             // Help and version are data and go to standard output; clap knows.
             let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_OK };
             let _ = error.print();

@@ -205,10 +205,10 @@ mod tests {
     fn yaml_quotes_what_would_read_as_another_type_and_breaks_no_line() {
         let long = "x".repeat(300);
         let value =
-            serde_json::json!({"a": "123", "b": "true", "c": long, "d": null, "e": ["x", {"y": "1e3"}]});
+            serde_json::json!({"a": "123", "b": "true", "c": long, "d": null, "e": ["x", {"z": "1e3"}]});
         assert_eq!(
             yaml(&value).unwrap(),
-            format!("a: \"123\"\nb: \"true\"\nc: {long}\nd: null\ne:\n- x\n- y: \"1e3\"\n")
+            format!("a: \"123\"\nb: \"true\"\nc: {long}\nd: null\ne:\n- x\n- z: \"1e3\"\n")
         );
     }
 

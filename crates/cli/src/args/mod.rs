@@ -242,6 +242,12 @@ impl FromStr for Timeout {
     }
 }
 
+/// The text of a usage error whose words are published (kubectl's), in place of clap's around it.
+pub fn own_words(error: &clap::Error) -> Option<String> {
+    let text = std::error::Error::source(error)?.to_string();
+    text.starts_with("Invalid dry-run value").then_some(text)
+}
+
 /// Makes `--server` name the registry where it follows `create` (or `update`) together with `--from-docker-config`;
 /// the gateway's address is then given as `-s`, before the command, in the environment or in the configuration file.
 /// Two published spellings meet in this one word, and clap knows one meaning for it.

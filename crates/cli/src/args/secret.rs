@@ -31,10 +31,16 @@ pub enum SecretCommand {
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  pi secret create my-secret --docker-server=registry.example.com --docker-username=bob --docker-password-stdin < pw
-  aws ecr get-login-password | pi secret create ecr --docker-server=1234.dkr.ecr.eu-west-1.amazonaws.com \\
+  pi secret create my-secret --docker-server=registry.example.com \\
+      --docker-username=bob --docker-password-stdin < password
+
+  aws ecr get-login-password | pi secret create ecr \\
+      --docker-server=1234.dkr.ecr.eu-west-1.amazonaws.com \\
       --docker-username=AWS --docker-password-stdin
-  pi secret create gcr --docker-server=https://gcr.io --docker-username=_json_key --docker-password-file=key.json
+
+  pi secret create gcr --docker-server=https://gcr.io \\
+      --docker-username=_json_key --docker-password-file=key.json
+
   pi secret create quay --from-docker-config --docker-server=quay.io";
 
 /// `pi create …`.
@@ -144,6 +150,7 @@ pub struct CredentialArgs {
 
 /// Labels and annotations of a secret.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = None)]
 pub struct MetadataArgs {
     /// Labels, KEY=VALUE separated by commas; can be repeated. An update replaces all of them
     #[arg(short = 'l', long = "labels", value_name = "KEY=VALUE", value_delimiter = ',')]

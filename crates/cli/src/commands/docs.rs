@@ -42,15 +42,15 @@ The file must not be readable by others (mode 0600). Until API credentials can s
 ```yaml
 apiVersion: v1
 clusters:
-- cluster:
+- name: dev
+  cluster:
     server: http://127.0.0.1:7400
-  name: dev
 contexts:
-- context:
+- name: tenant
+  context:
     cluster: dev
     region: us-central1
     user: acme
-  name: tenant
 current-context: tenant
 kind: Config
 users:

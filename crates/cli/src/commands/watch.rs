@@ -22,7 +22,7 @@ pub(super) async fn run(args: &SecretWatchArgs, global: &GlobalArgs, host: &mut 
     let selector = args.select.selector.clone().unwrap_or_default();
 
     let layout = Layout { output: args.output, region: targets.named, namespace: args.select.all_namespaces };
-    host.print(layout.header())?;
+    let mut header = Some(layout.header());
     let mut running = FuturesUnordered::new();
     for region in &targets.regions {
         running.push(advance(region, service.watch(region, namespace.as_ref(), name.as_ref(), &selector)?));
@@ -34,7 +34,12 @@ pub(super) async fn run(args: &SecretWatchArgs, global: &GlobalArgs, host: &mut 
                 tally.done += 1;
                 continue;
             }
-            Some(Ok(event)) => host.print(layout.line(&event)?)?,
+            Some(Ok(event)) => {
+                let line = layout.line(&event)?;
+                if !line.is_empty() {
+                    host.print(header.take().unwrap_or_default() + &line)?;
+                }
+            }
             Some(Err(error)) => {
                 let retryable = error.retryable();
                 host.note(&error_line(targets.label(region), &Failure::from(error)));

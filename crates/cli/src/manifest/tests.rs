@@ -147,9 +147,9 @@ fn refusals_name_file_document_and_field() {
 fn syntax_errors_name_the_line_in_the_file_and_no_value() {
     let text = format!("{}---\nkind: Secret\n  hunter2: [hunter2\n", good("a"));
     let reason = refusal(&text);
-    assert!(reason.starts_with("f.yaml: document 2: line 9"), "{reason}");
+    assert!(reason.starts_with("f.yaml: document 2: line 10"), "{reason}");
     assert!(!reason.contains("hunter2"), "{reason}");
-    let reason = refusal("{\"kind\": \"hunter2\", oops}");
+    let reason = refusal("{\"kind\": \"hunter2\", oops");
     assert!(reason.starts_with("f.yaml: document 1: line 1"), "{reason}");
     assert!(!reason.contains("hunter2"), "{reason}");
 }
