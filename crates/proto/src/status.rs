@@ -38,7 +38,6 @@ pub struct Violation {
 }
 
 /// Starts a status of ours. `message` is for people: cause, value, limit, next command.
-#[must_use]
 pub fn status(
     code: Code,
     reason: &'static str,
