@@ -20,7 +20,7 @@ const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 pub const REDACTED: &str = "REDACTED";
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Always `v1`.
@@ -38,6 +38,9 @@ pub struct Config {
     /// Always `Config`.
     #[serde(default = "kind")]
     pub kind: String,
+    /// What kubectl writes into such files; read over.
+    #[serde(default, skip_serializing)]
+    pub preferences: serde::de::IgnoredAny,
     /// Credentials.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub users: Vec<NamedUser>,
@@ -143,6 +146,7 @@ impl Default for Config {
             contexts: Vec::new(),
             current_context: String::new(),
             kind: kind(),
+            preferences: serde::de::IgnoredAny,
             users: Vec::new(),
         }
     }
@@ -318,7 +322,7 @@ users:
     #[test]
     fn an_empty_or_null_file_is_an_empty_configuration() {
         assert_eq!(Config::parse("\n").unwrap(), Config::default());
-        let nulls = "apiVersion: v1\nclusters: null\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n";
+        let nulls = "apiVersion: v1\nclusters: null\ncontexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {}\nusers: null\n";
         assert_eq!(Config::parse(nulls).unwrap(), Config::default());
     }
 

@@ -100,7 +100,8 @@ fn service_text(context: &str, error: &pi_client::Error) -> String {
                 elapsed.as_secs_f64()
             )
         }
-        pi_client::Error::Unavailable { .. } | pi_client::Error::Unknown { .. } => error.to_string(),
+        pi_client::Error::Unknown { request_id, .. } => format!("{error} ('pi … --request-id {request_id}')"),
+        pi_client::Error::Unavailable { .. } => error.to_string(),
     }
 }
 

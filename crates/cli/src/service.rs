@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use pi_auth::Token;
 use pi_client::{CallOptions, Client, Error, reason, regions, secrets};
-use pi_types::{Annotations, Labels, Namespace, Payload, RegionName, SecretName};
+use pi_types::{Annotations, Labels, Namespace, Payload, RegionName, RequestId, SecretName};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ const PAGE_SIZE: i32 = pi_types::limits::LIST_PAGE_MAX as i32;
 /// A connection to the gateways, made when first used.
 pub struct Service {
     client: Client,
+    request_id: Option<RequestId>,
 }
 
 /// A secret to be created. Has no `Debug`: it holds a payload.
@@ -189,7 +190,12 @@ impl Service {
         if let Some(token) = token {
             builder = builder.token(token);
         }
-        Ok(Service { client: builder.connect_lazy()? })
+        Ok(Service { client: builder.connect_lazy()?, request_id: settings.request_id() })
+    }
+
+    /// Options of a call that changes something; the client draws an id where the user named none.
+    fn mutation(&self) -> CallOptions {
+        CallOptions { request_id: self.request_id, ..CallOptions::default() }
     }
 
     /// All regions of the cluster, by name.
@@ -235,7 +241,7 @@ impl Service {
     }
 
     async fn send_create(&self, request: secrets::CreateRequest) -> Result<Created, Failure> {
-        let answer = self.client.create(request, CallOptions::default()).await?;
+        let answer = self.client.create(request, self.mutation()).await?;
         Ok(Created {
             secret: answered(answer.secret)?,
             quota_used: answer.quota_used,
@@ -274,7 +280,7 @@ impl Service {
             name: name.to_owned(),
         };
         let answer = self.client.access(request, CallOptions::default()).await?;
-        let payload = Zeroizing::new(answer.payload.to_vec());
+        let payload = Zeroizing::new(answer.payload);
         Ok((answered(answer.secret)?, payload))
     }
 
@@ -323,7 +329,7 @@ impl Service {
     }
 
     async fn send_update(&self, request: secrets::UpdateRequest) -> Result<Updated, Failure> {
-        let answer = self.client.update(request, CallOptions::default()).await?;
+        let answer = self.client.update(request, self.mutation()).await?;
         let secret = answered(answer.secret)?;
         Ok(Updated { secret, changed: answer.changed, warnings: answer.warnings })
     }
@@ -342,7 +348,7 @@ impl Service {
             expect_uid: String::new(),
             expect_revision: 0,
         };
-        answered(self.client.delete(request, CallOptions::default()).await?.secret)
+        answered(self.client.delete(request, self.mutation()).await?.secret)
     }
 
     /// Watches a region.
@@ -388,7 +394,7 @@ fn create_request(region: &RegionName, secret: &NewSecret) -> secrets::CreateReq
         r#type: pi_types::SECRET_TYPE.to_owned(),
         labels: secret.labels.as_map().clone(),
         annotations: secret.annotations.as_map().clone(),
-        payload: secret.payload.expose().to_vec().into(),
+        payload: secret.payload.expose().to_vec(),
         validate_only: false,
     }
 }
@@ -399,7 +405,7 @@ fn update_request(region: &RegionName, change: &Change<'_>) -> secrets::UpdateRe
         region: region.as_str().to_owned(),
         namespace: change.namespace.as_str().to_owned(),
         name: change.name.as_str().to_owned(),
-        payload: change.payload.map(|it| it.expose().to_vec().into()),
+        payload: change.payload.map(|it| it.expose().to_vec()),
         labels: change.labels.map(|it| wire_map(it.as_map())),
         annotations: change.annotations.map(|it| wire_map(it.as_map())),
         expect_uid: change.expect_uid.unwrap_or_default().to_owned(),

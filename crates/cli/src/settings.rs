@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pi_types::{Namespace, RegionName};
+use pi_types::{Namespace, RegionName, RequestId};
 
 use crate::args::GlobalArgs;
 use crate::config::{Config, Context, User};
@@ -34,6 +34,7 @@ pub struct Settings {
     regions: Option<Regions>,
     namespace: Option<Namespace>,
     timeout: Duration,
+    request_id: Option<RequestId>,
 }
 
 /// Reads an environment variable; injected for tests.
@@ -46,10 +47,10 @@ impl Settings {
         let user = chosen_user(global, var, config, &context)?;
         let endpoints = chosen_server(global, var, config, &context)?;
 
-        // A token in the environment wins over the user's keys in the file, whatever kind they are; keys given as
-        // options win over both.
+        // A token in the environment wins over the file's, unless an option names the user or its keys.
         let keys_given = global.access_key.is_some() || global.secret_key.is_some();
-        let token = if keys_given { None } else { var("PI_TOKEN").map(Hidden::new).or(user.token.clone()) };
+        let env_token = if given(&global.user).is_some() { None } else { var("PI_TOKEN").map(Hidden::new) };
+        let token = if keys_given { None } else { env_token.or(user.token.clone()) };
         let has_keys = keys_given || var("PI_ACCESS_KEY").is_some() || user.access_key.is_some();
 
         let namespace = match given(&global.namespace).or_else(|| var("PI_NAMESPACE")) {
@@ -58,7 +59,8 @@ impl Settings {
         };
         let regions = chosen_regions(global, var, &context, &user)?;
         let timeout = global.request_timeout.map_or(REQUEST_TIMEOUT_DEFAULT, |it| it.0);
-        Ok(Settings { endpoints, token, has_keys, regions, namespace, timeout })
+        let request_id = global.request_id;
+        Ok(Settings { endpoints, token, has_keys, regions, namespace, timeout, request_id })
     }
 
     /// The gateways' addresses, at least one.
@@ -107,6 +109,11 @@ impl Settings {
     /// The namespace to act in.
     pub fn namespace(&self) -> Namespace {
         self.namespace.clone().unwrap_or_default()
+    }
+
+    /// The id under which to repeat a mutation.
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.request_id
     }
 
     /// How long one request is tried.
@@ -258,6 +265,8 @@ mod tests {
         assert_eq!(env.namespace().as_str(), "env-ns");
         assert_eq!(env.token().unwrap().expose(), "env-token");
 
+        let by_user = GlobalArgs { user: Some("u".to_owned()), ..GlobalArgs::default() };
+        assert_eq!(merged(by_user, &vars).unwrap().token().unwrap().expose(), "file-token");
         let global = GlobalArgs {
             server: Some("opt:1".to_owned()),
             region: vec!["opt-region".to_owned()],

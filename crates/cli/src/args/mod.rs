@@ -65,6 +65,9 @@ pub struct GlobalArgs {
     /// How long to try before giving up, such as 500ms, 30s or 2m
     #[arg(long, global = true, value_name = "TIME")]
     pub request_timeout: Option<Timeout>,
+    /// Repeat a creation, update or deletion whose outcome was unknown: the id that the error named
+    #[arg(long, global = true, value_name = "ID")]
+    pub request_id: Option<pi_types::RequestId>,
 }
 
 /// The commands.

@@ -77,7 +77,7 @@ pub enum CreateKind {
 pub enum CreateSecretKind {
     /// Create a Docker registry secret
     #[command(after_help = CREATE_EXAMPLES)]
-    DockerRegistry(SecretCreateArgs),
+    DockerRegistry(Box<SecretCreateArgs>),
     /// Not supported
     #[command(hide = true)]
     Generic(RefusedArgs),

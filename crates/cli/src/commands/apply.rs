@@ -41,6 +41,11 @@ pub(super) async fn run(
     host: &mut Host,
 ) -> Result<(), Failure> {
     check_format(output, &[Format::Json, Format::Yaml, Format::Name])?;
+    if global.request_id.is_some() {
+        return Err(Failure::usage(
+            "--request-id goes with one creation, update or deletion, not with manifests",
+        ));
+    }
     let manifests = read(files, host)?;
     if dry_run == DryRun::Client {
         let given = super::create::explicit_namespace(global)?;
@@ -228,10 +233,14 @@ fn done(wanted: &Wanted, what: &str, dry_run: DryRun, view: &SecretView, warning
         DryRun::Server => Done {
             line: format!("secret/{name} {what} (server dry run)"),
             warnings,
+            note: None,
             object: wanted.secret.unsent(),
         },
-        DryRun::None | DryRun::Client => {
-            Done { line: format!("secret/{name} {what}"), warnings, object: Object::existing(view, None) }
-        }
+        DryRun::None | DryRun::Client => Done {
+            line: format!("secret/{name} {what}"),
+            warnings,
+            note: None,
+            object: Object::existing(view, None),
+        },
     }
 }

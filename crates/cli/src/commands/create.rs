@@ -67,19 +67,15 @@ async fn create_one(
         service.create(&region, secret).await
     };
     let created = created.map_err(|failure| failure.in_context("failed to create secret "))?;
-    let mut warnings = created.warnings;
-    let line = if server_dry_run {
-        let (bytes, used, quota) = (secret.payload.len(), created.quota_used, created.quota_limit);
-        warnings.push(format!("dry run: {bytes}/{PAYLOAD_BYTES_MAX} bytes, {used}/{quota} secrets"));
-        format!("secret/{} created (server dry run)", secret.name)
-    } else {
-        format!("secret/{} created", secret.name)
-    };
+    let (bytes, used, quota) = (secret.payload.len(), created.quota_used, created.quota_limit);
+    let note = server_dry_run.then(|| format!("{bytes}/{PAYLOAD_BYTES_MAX} bytes, {used}/{quota} secrets"));
+    let suffix = if server_dry_run { " (server dry run)" } else { "" };
+    let line = format!("secret/{} created{suffix}", secret.name);
     let object = match server_dry_run {
         true => secret.unsent(),
         false => Object::existing(&created.secret, None),
     };
-    Ok(Done { line, warnings, object })
+    Ok(Done { line, warnings: created.warnings, note, object })
 }
 
 /// The one name that a command takes, or kubectl's words.

@@ -114,6 +114,7 @@ async fn delete_one(
     Ok(Done {
         line: format!("secret {name:?} deleted"),
         warnings: Vec::new(),
+        note: None,
         object: Object::existing(&deleted, None),
     })
 }

@@ -201,6 +201,8 @@ struct Done {
     line: String,
     /// What the region warned of.
     warnings: Vec<String>,
+    /// What else there is to know.
+    note: Option<String>,
     /// What is there now.
     object: Object,
 }
@@ -223,11 +225,12 @@ where
             match outcome {
                 Ok(done) => {
                     tally.done += 1;
+                    let place = label.map_or(String::new(), |region| format!("{region}: "));
                     for warning in &done.warnings {
-                        host.warn(&match label {
-                            Some(region) => format!("{region}: {warning}"),
-                            None => warning.clone(),
-                        });
+                        host.warn(&format!("{place}{warning}"));
+                    }
+                    if let Some(note) = &done.note {
+                        host.note(&format!("note: {place}{note}"));
                     }
                     match output {
                         None => host.print(labelled(label, &done.line))?,

@@ -70,6 +70,7 @@ async fn update_one(
     Ok(Done {
         line: format!("secret/{} {what}{suffix}", change.name),
         warnings: updated.warnings,
+        note: None,
         object: Object::existing(&updated.secret, None),
     })
 }

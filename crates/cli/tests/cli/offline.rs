@@ -1,19 +1,17 @@
 //! The built `pi` where no server is needed: usage, client dry run against kubectl's recorded output, the
 //! configuration file, manifests, and credentials from Docker's configuration and its helpers.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::Home;
+use crate::home::Home;
 
 const INCOMPLETE: &str = "error: either --from-file or the combination of --docker-username, --docker-password and \
                           --docker-server is required\n";
 
 #[test]
 fn client_dry_run_prints_what_kubectl_printed_in_both_spellings() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubectl");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/kubectl");
     let mut vectors = 0;
     for entry in std::fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
