@@ -203,7 +203,7 @@ fn a_tenant_without_secrets_is_forgotten_with_its_last_request() {
     let refused = command(EPOCH_MS, "zeta", "bob", request_id(EPOCH_MS, 1), kind);
     apply(&mut state, 1, &refused).expect("applied");
     assert_eq!(check::check(&state).expect("sound").tenants, 1);
-    apply(&mut state, 2, &create_at(EPOCH_MS + 600_001, 2, "a")).expect("applied");
+    apply(&mut state, 2, &create_at(EPOCH_MS + 601_001, 2, "a")).expect("applied");
     let census = check::check(&state).expect("sound");
     assert_eq!((census.tenants, census.requests), (1, 1));
 }

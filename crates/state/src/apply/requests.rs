@@ -22,6 +22,10 @@ use crate::store::Fatal;
 /// How many old requests one entry evicts at most: more than the one it may add, few enough to cost little.
 const EVICTED_PER_ENTRY: usize = 8;
 
+/// How much too old the oldest request must be before eviction starts, in milliseconds. On a busy region a lot is then
+/// old at once, so that it looks once for every [`EVICTED_PER_ENTRY`] it evicts and not for each.
+const EVICTION_SLACK_MS: i64 = 1_000;
+
 /// No remembered request has this id: a UUIDv7 is never all ones.
 const NOTHING_REMEMBERED: [u8; 16] = [u8::MAX; 16];
 
@@ -38,9 +42,9 @@ pub(super) enum Admission {
 }
 
 impl Txn<'_> {
-    /// Evicts requests that are too old, oldest first.
+    /// Evicts requests that are too old, oldest first, once some of them have been so for a while.
     pub(super) fn evict_requests(&mut self) -> Result<(), Fatal> {
-        if !self.is_too_old(&self.header.requests_from) {
+        if self.age_ms(&self.header.requests_from) <= REQUEST_AGE_MS_MAX + EVICTION_SLACK_MS {
             return Ok(());
         }
         let found =
@@ -63,7 +67,7 @@ impl Txn<'_> {
     /// Decides whether a request may run.
     pub(super) fn admit(&mut self, command: &Command) -> Result<Admission, Fatal> {
         let Command { tenant, principal, request_id, .. } = command;
-        let age_ms = self.header.log_time_ms.saturating_sub(request_id.time_ms());
+        let age_ms = self.age_ms(request_id.as_bytes());
         if age_ms > REQUEST_AGE_MS_MAX {
             return Ok(Admission::Refused(Reject::RequestTooOld { age_ms }));
         }
@@ -129,8 +133,13 @@ impl Txn<'_> {
 
     /// Whether a request with this id would be refused as too old.
     fn is_too_old(&self, id: &[u8; 16]) -> bool {
+        self.age_ms(id) > REQUEST_AGE_MS_MAX
+    }
+
+    /// How far a request id lies behind the log's time, in milliseconds; negative when ahead.
+    fn age_ms(&self, id: &[u8; 16]) -> i64 {
         let [a, b, c, d, e, f, ..] = *id;
         let time_ms = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        self.header.log_time_ms.saturating_sub(time_ms) > REQUEST_AGE_MS_MAX
+        self.header.log_time_ms.saturating_sub(time_ms)
     }
 }
