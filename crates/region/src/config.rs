@@ -80,7 +80,7 @@ impl Default for Raft {
             heartbeat_ms: 100,
             election_min_ms: 300,
             election_max_ms: 600,
-            snapshot_every: 50_000,
+            snapshot_every: 200_000,
             keep_logs: 20_000,
         }
     }

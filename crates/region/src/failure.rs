@@ -54,9 +54,6 @@ pub enum Failure {
     /// The region's group was formed before.
     #[error("already bootstrapped")]
     AlreadyBootstrapped,
-    /// Forming the group failed half-way.
-    #[error("bootstrap failed")]
-    BootstrapFailed(String),
     /// The feed no longer holds what follows the resume token.
     #[error("watch too old")]
     WatchTooOld {
@@ -92,6 +89,9 @@ pub enum Failure {
     /// The state cannot be read or contradicts itself; the node stops.
     #[error("state unreadable")]
     Fatal(#[from] Fatal),
+    /// The node's own position and state could not be read together.
+    #[error("status unreadable")]
+    Status(#[source] std::io::Error),
     /// The state machine gave an answer that does not belong to the command.
     #[error("unexpected outcome")]
     UnexpectedOutcome,
@@ -129,7 +129,7 @@ impl Failure {
 
     /// True for what an operator must look at; everything else is between the caller and the answer.
     pub fn is_alarming(&self) -> bool {
-        matches!(self, Self::Fatal(_) | Self::Sealing(_) | Self::UnexpectedOutcome | Self::BootstrapFailed(_))
+        matches!(self, Self::Fatal(_) | Self::Sealing(_) | Self::UnexpectedOutcome)
     }
 }
 

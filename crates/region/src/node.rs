@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pi_raft::Replica;
 use pi_raft::store::Store;
+use pi_raft::{FatalSignal, Options, Replica, Threads, Timing};
 use pi_runtime::shutdown::Shutdown;
 use pi_runtime::tasks::Supervisor;
 use pi_storage::marker::{Expect, Marker};
 use pi_storage::rocks::{self, RocksStore};
+use pi_transport::{Network, RaftService};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -30,20 +31,26 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// How long gateways are given to see NOT_SERVING before connections close.
 const HEALTH_LEAD: Duration = Duration::from_millis(100);
+/// How much longer than its own drain time a task may take before it counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Formats the data directory for this node. Refuses one that is not empty.
 pub fn init(config: &Checked) -> anyhow::Result<()> {
-    let marker = Marker::new(&config.cluster, &config.region, config.node_id);
+    let marker = Marker::new(expect(config));
     RocksStore::format(&config.data_dir, &marker)
         .with_context(|| format!("formatting data_dir {}", config.data_dir.display()))?;
     tracing::info!(data_dir = %config.data_dir.display(), node_id = config.node_id, "data directory formatted");
     Ok(())
 }
 
+/// What the data directory's marker must say.
+fn expect(config: &Checked) -> Expect {
+    Expect { cluster: config.cluster.clone(), region: config.region.clone(), node_id: config.node_id }
+}
+
 /// Runs the node until it is asked to stop, or must.
 pub async fn serve(config: Checked, shutdown: Shutdown) -> anyhow::Result<()> {
-    let expect = Expect::new(&config.cluster, &config.region, config.node_id);
-    let store = RocksStore::open(&config.data_dir, &expect, rocks::Options::default())
+    let store = RocksStore::open(&config.data_dir, &expect(&config), rocks::Options::default())
         .with_context(|| format!("opening data_dir {}", config.data_dir.display()))?;
     run(config, Arc::new(store), shutdown).await
 }
@@ -51,11 +58,9 @@ pub async fn serve(config: Checked, shutdown: Shutdown) -> anyhow::Result<()> {
 /// [`serve`] on any store.
 pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -> anyhow::Result<()> {
     let client_listener = server::bind(config.client_listen).await?;
-    let raft_listener = tokio::net::TcpListener::bind(config.raft_listen).await.with_context(|| {
-        format!("raft_listen {} cannot be bound; is another pi-region running?", config.raft_listen)
-    })?;
+    let raft_listener = pi_transport::listen(&config.raft_listen.to_string()).await.context("raft_listen")?;
     let replica = start_replica(&config, Arc::clone(&store)).await?;
-    let fatal = tokio::sync::watch::Sender::new(None);
+    let fatal = FatalSignal::default();
     let identity =
         Identity { cluster: config.cluster.clone(), region: config.region.clone(), node_id: config.node_id };
     let node = Arc::new(Node {
@@ -66,7 +71,7 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
         watches: Watches::new(&config.plain.limits),
         limits: config.plain.limits.clone(),
         shutdown: shutdown.child(),
-        fatal,
+        fatal: fatal.clone(),
     });
     warn_of_what_is_insecure(&node);
 
@@ -75,12 +80,10 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
     // The listeners stop later than the request to stop: first health, then watches, then they.
     let close = Shutdown::new();
     let mut tasks = Supervisor::new(shutdown.clone());
-    let limits = node.limits.clone();
-    let stop = close.requested();
-    tasks
-        .spawn("client listener", async move { server::serve(client_listener, &limits, routes, stop).await });
+    let (limits, stop) = (node.limits.clone(), close.clone());
+    tasks.spawn("client listener", server::serve(client_listener, limits, routes, stop));
     let service =
-        pi_transport::RaftService::new(config.cluster.clone(), config.region.clone(), replica.clone());
+        RaftService::new(peer_identity(&config), replica.raft().clone(), store, fatal, Threads::Real);
     tasks.spawn("raft listener", pi_transport::serve(raft_listener, service, close.requested()));
     tasks.spawn("health", report_health(Arc::clone(&node), reporter, shutdown.clone(), close.clone()));
     tasks.spawn("fatal", watch_fatal(Arc::clone(&node), shutdown.clone()));
@@ -88,7 +91,8 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
         client = %config.client_listen, raft = %config.raft_listen, region = %config.region,
         node_id = config.node_id, "serving"
     );
-    let drain = HEALTH_LEAD + Duration::from_millis(config.plain.limits.drain_ms);
+    // Each task keeps its own time to end; this is for one that does not.
+    let drain = HEALTH_LEAD + Duration::from_millis(config.plain.limits.drain_ms) + STUCK_AFTER;
     let ended = tasks.run(drain).await;
     replica.shutdown().await;
     tracing::info!("stopped");
@@ -97,27 +101,30 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
 
 async fn start_replica<S: Store>(config: &Checked, store: Arc<S>) -> anyhow::Result<Replica<S>> {
     let raft = &config.plain.raft;
-    let timing = pi_raft::Timing {
+    let timing = Timing {
         heartbeat_ms: raft.heartbeat_ms,
         election_min_ms: raft.election_min_ms,
         election_max_ms: raft.election_max_ms,
-        ..pi_raft::Timing::default()
+        ..Timing::default()
     };
-    let options = pi_raft::Options {
+    let options = Options {
         timing,
         snapshot_every: raft.snapshot_every,
         keep_logs: raft.keep_logs,
-        ..pi_raft::Options::default()
+        ..Options::default()
     };
-    let network = pi_transport::Network::new(
-        config.cluster.clone(),
-        config.region.clone(),
-        config.node_id,
-        Arc::clone(&store),
-    );
+    let network = Network::new(peer_identity(config), Threads::Real);
     Replica::start(config.cluster.clone(), config.region.clone(), config.node_id, store, network, options)
         .await
         .context("starting the region's replica")
+}
+
+fn peer_identity(config: &Checked) -> pi_transport::Identity {
+    pi_transport::Identity {
+        cluster: config.cluster.clone(),
+        region: config.region.clone(),
+        node_id: config.node_id,
+    }
 }
 
 fn warn_of_what_is_insecure<S: Store>(node: &Node<S>) {
@@ -167,13 +174,9 @@ async fn report_health<S: Store>(
 
 /// Fails, and with it the process, when the group or the state is broken.
 async fn watch_fatal<S: Store>(node: Arc<Node<S>>, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut unreadable = node.fatal.subscribe();
     tokio::select! {
         cause = node.replica.fatal() => Err(anyhow::anyhow!("the region's group died on this node: {cause}")),
-        cause = unreadable.wait_for(Option::is_some) => {
-            let cause = cause.ok().and_then(|cause| cause.clone()).unwrap_or_default();
-            Err(anyhow::anyhow!("this node's state cannot be read: {cause}"))
-        }
+        cause = node.fatal.wait() => Err(anyhow::anyhow!("this node must stop: {cause}")),
         () = shutdown.requested() => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use pi_proto::raft::v1::routing_server::RoutingServer;
 use pi_proto::regions::v1::regions_server::RegionsServer;
 use pi_proto::secrets::v1::secrets_server::SecretsServer;
 use pi_raft::store::Store;
+use pi_runtime::shutdown::Shutdown;
 use pi_types::limits::CLIENT_MESSAGE_BYTES_MAX;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -44,6 +45,9 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams a client reset before the node took them up; more is taken for an attack.
 const PENDING_RESETS_MAX: usize = 64;
+
+/// What a handler's longest deadline is given on top before the request is cut off.
+const BODY_GRACE: Duration = Duration::from_secs(1);
 
 /// Why the listener could not be set up or ended.
 #[derive(Debug, thiserror::Error)]
@@ -111,24 +115,35 @@ pub fn routes<S: Store>(
     Ok(health(routes))
 }
 
-/// Serves until `stop` resolves and every connection has ended.
+/// Serves until `stop` is requested; requests under way then have `limits.drain_ms` to end.
 pub async fn serve(
     listener: TcpListener,
-    limits: &Limits,
+    limits: Limits,
     routes: Routes,
-    stop: impl Future<Output = ()> + Send,
+    stop: Shutdown,
 ) -> Result<(), Error> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_EVERY));
-    Server::builder()
+    let server = Server::builder()
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_max_header_list_size(limits.header_bytes_max)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        // Handlers keep their own, shorter deadlines; this one ends requests whose body never arrives.
+        .timeout(limits.deadline_max() + BODY_GRACE)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await
-        .map_err(Error::Serve)
+        .serve_with_incoming_shutdown(incoming, stop.requested());
+    let drained = async {
+        stop.requested().await;
+        tokio::time::sleep(Duration::from_millis(limits.drain_ms)).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(Error::Serve),
+        () = drained => {
+            tracing::warn!(drain_ms = limits.drain_ms, "requests under way did not end in time and are cut off");
+            Ok(())
+        }
+    }
 }
 
 /// How many requests are worked on at once, and what the rest is told. A watch counts until its stream begins; its

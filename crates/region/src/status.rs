@@ -34,15 +34,14 @@ pub fn to_status(failure: &Failure, scene: &Scene) -> Status {
         Failure::Propose(error) => propose(error, scene),
         Failure::Read(error) => read(error, scene),
         Failure::Unsettled => unsettled(scene),
-        Failure::NotBootstrapped | Failure::AlreadyBootstrapped | Failure::BootstrapFailed(_) => {
-            bootstrap(failure, scene)
-        }
+        Failure::NotBootstrapped | Failure::AlreadyBootstrapped => bootstrap(failure, scene),
         Failure::WatchTooOld { .. }
         | Failure::TenantWatches { .. }
         | Failure::NodeWatches { .. }
         | Failure::SlowWatcher
         | Failure::WatchDeadline => watch(failure, scene),
         Failure::ShuttingDown => shutting_down(scene),
+        Failure::Status(_) => status_unreadable(scene),
         Failure::Sealing(_) | Failure::Fatal(_) | Failure::UnexpectedOutcome => internal(failure, scene),
     }
 }
@@ -283,7 +282,7 @@ fn propose(error: &ProposeError, scene: &Scene) -> Status {
                 .build()
         }
         ProposeError::Unknown(_) => outcome_unknown("it was proposed, but its commit was not seen", scene),
-        ProposeError::Stopped => outcome_unknown("the node stopped while it was under way", scene),
+        ProposeError::Stopped => shutting_down(scene),
     }
 }
 
@@ -344,6 +343,15 @@ fn shutting_down(scene: &Scene) -> Status {
         .build()
 }
 
+fn status_unreadable(scene: &Scene) -> Status {
+    let text = format!(
+        "this node of region {} could not read its state while it was changing; try again, and if it lasts look at \
+         the node's log",
+        scene.region
+    );
+    error_at(scene, Code::Unavailable, reason::REGION_UNAVAILABLE, text).retry_after(RETRY_NO_LEADER).build()
+}
+
 fn bootstrap(failure: &Failure, scene: &Scene) -> Status {
     let region = &scene.region;
     match failure {
@@ -352,13 +360,6 @@ fn bootstrap(failure: &Failure, scene: &Scene) -> Status {
                 "region {region} was formed before, as far as this node knows; look with \"pi cluster status\""
             );
             error_at(scene, Code::FailedPrecondition, reason::ALREADY_BOOTSTRAPPED, text).build()
-        }
-        Failure::BootstrapFailed(why) => {
-            let text = format!(
-                "forming region {region} did not come through: {why}; look with \"pi cluster status\" before trying \
-                 again"
-            );
-            error_at(scene, Code::Unavailable, reason::REGION_UNAVAILABLE, text).build()
         }
         // A node that has not joined yet looks the same as a region that was never formed: the caller should try
         // the region's other nodes, hence UNAVAILABLE.

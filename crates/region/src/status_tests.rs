@@ -141,7 +141,7 @@ fn outcomes() -> Vec<Row> {
             &["unknown", "pi-request-id 0190163d-8694-739b-aea5-966c26f8ad91", "10 minutes"],
             false,
         ),
-        (ProposeError::Stopped.into(), Code::Unavailable, reason::OUTCOME_UNKNOWN, &["unknown"], false),
+        (ProposeError::Stopped.into(), Code::Unavailable, reason::SHUTTING_DOWN, &["stopping"], true),
         (
             ReadError::NotLeader { leader: Some(3) }.into(),
             Code::Unavailable,
@@ -174,10 +174,10 @@ fn outcomes() -> Vec<Row> {
             false,
         ),
         (
-            Failure::BootstrapFailed("why".into()),
+            Failure::Status(std::io::Error::other("x")),
             Code::Unavailable,
             reason::REGION_UNAVAILABLE,
-            &["why", "pi cluster status"],
+            &["try again"],
             false,
         ),
     ]

@@ -9,7 +9,7 @@ use pi_proto::admin::v1::{
     StatusRequest, StatusResponse,
 };
 use pi_raft::store::Store;
-use pi_raft::types::{Member, NodeId};
+use pi_raft::{BootstrapError, Member, NodeId};
 use pi_state::{CommandKind, Outcome};
 use pi_types::TenantId;
 use pi_types::limits::SECRETS_QUOTA_MAX;
@@ -49,8 +49,8 @@ impl<S: Store> Admin for AdminService<S> {
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.0.gate().admit(&request, &request.get_ref().region, Action::ReadStatus)?;
-        Ok(Response::new(self.0.status()))
+        let call = self.0.gate().admit(&request, &request.get_ref().region, Action::ReadStatus)?;
+        self.0.status().map(Response::new).map_err(|failure| call.refuse(&failure))
     }
 }
 
@@ -78,10 +78,48 @@ impl<S: Store> Node<S> {
         if !self.replica.members().nodes.is_empty() {
             return Err(Failure::AlreadyBootstrapped);
         }
-        self.replica.bootstrap(members).await.map_err(|error| bootstrap_failure(&error))?;
+        self.replica.bootstrap(members).await.map_err(|error| match error {
+            BootstrapError::AlreadyBootstrapped => Failure::AlreadyBootstrapped,
+            BootstrapError::NotAMember { node_id } => {
+                Failure::invalid("members", format!("must contain the node that is asked, {node_id}"))
+            }
+            BootstrapError::Stopped => Failure::ShuttingDown,
+        })?;
         tracing::info!(region = %self.identity.region, "region formed");
         Ok(BootstrapResponse {})
     }
+
+    fn status(&self) -> Result<StatusResponse, Failure> {
+        let status = self.replica.status().map_err(Failure::Status)?;
+        let members = status.members;
+        let (voters, learners): (Vec<_>, Vec<_>) =
+            members.nodes.iter().partition(|(id, _)| members.voters.contains(id));
+        let wire =
+            |list: Vec<(&NodeId, &Member)>| list.into_iter().map(|(id, m)| wire_member(*id, m)).collect();
+        Ok(StatusResponse {
+            cluster: self.identity.cluster.to_string(),
+            region: self.identity.region.to_string(),
+            node_id: self.identity.node_id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            role: status.role.as_str().to_owned(),
+            term: members.term,
+            leader_id: members.leader.unwrap_or_default(),
+            last_log_index: status.last_log_index,
+            committed_index: status.committed_index,
+            applied_index: status.applied_index,
+            snapshot_index: status.snapshot_index,
+            purged_index: status.purged_index,
+            voters: wire(voters),
+            learners: wire(learners),
+            state_digest: status.state_digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            revision: status.revision,
+        })
+    }
+}
+
+fn wire_member(id: NodeId, member: &Member) -> WireMember {
+    let Member { raft_address, client_address } = member.clone();
+    WireMember { id, raft_address, client_address }
 }
 
 /// The first members: ids and addresses each their own, the answering node among them.

@@ -24,7 +24,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use pi_auth::InsecurePolicy;
 use pi_raft::store::Store;
 use pi_raft::types::NodeId;
-use pi_raft::{ProposeError, ReadError, Replica};
+use pi_raft::{FatalSignal, ProposeError, ReadError, Replica};
 use pi_runtime::shutdown::Shutdown;
 use pi_state::{Command, CommandKind, Fatal, Outcome, Read, Response};
 use pi_types::{ClusterName, RegionName, TenantId};
@@ -65,8 +65,8 @@ pub struct Node<S: Store> {
     pub watches: Watches,
     /// Ends watches when the node stops.
     pub shutdown: Shutdown,
-    /// Reports a state that cannot be read; whoever runs the node stops it then.
-    pub fatal: tokio::sync::watch::Sender<Option<String>>,
+    /// Tripped when the state cannot be read; whoever runs the node stops it then.
+    pub fatal: FatalSignal,
 }
 
 impl<S: Store> Node<S> {
@@ -115,7 +115,7 @@ impl<S: Store> Node<S> {
     /// Wraps what a query found: an unreadable state stops the node, whoever asked.
     pub fn found<T>(&self, result: Result<T, Fatal>) -> Result<T, Failure> {
         result.map_err(|fatal| {
-            self.fatal.send_replace(Some(fatal.to_string()));
+            self.fatal.trip(format!("the state cannot be read: {fatal}"));
             Failure::Fatal(fatal)
         })
     }

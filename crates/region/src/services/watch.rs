@@ -76,10 +76,10 @@ pub async fn start<S: Store>(
     let permit = node.watches.enter(&tenant)?;
     // Linearizable, also for a resume: a leader deposed without knowing it must not keep the watcher.
     let view = node.view(call.deadline).await?;
-    if let Some(after) = resume {
-        if let Err(too_old) = node.found(query::changes(&*view, &tenant, after, 0))? {
-            return Err(Failure::WatchTooOld { revision: after, oldest: too_old.oldest });
-        }
+    if let Some(after) = resume
+        && let Err(too_old) = node.found(query::changes(&*view, &tenant, after, 0))?
+    {
+        return Err(Failure::WatchTooOld { revision: after, oldest: too_old.oldest });
     }
     let known = if filter.selects_by_label && resume.is_none() {
         Known::Exactly(HashSet::new())
@@ -338,7 +338,7 @@ impl<S: Store> Task<S> {
         self.after = self.after.max(revision);
         let token = self.token(self.after);
         let message = self.message(Kind::Progress, None, self.after, token);
-        self.send(message).await.map_err(End::from)
+        self.send(message).await
     }
 
     fn names(&self, meta: &SecretMeta) -> bool {
