@@ -143,7 +143,7 @@ pub struct CredentialArgs {
           "from_docker_config"])]
     pub from_file: Option<String>,
     /// Take the credential from ~/.docker/config.json (or DOCKER_CONFIG) and its credential helpers; --docker-server
-    /// chooses one registry, else all are taken
+    /// (or, here, --server) chooses one registry, else all are taken
     #[arg(long, conflicts_with_all = ["docker_username", "password", "docker_email"])]
     pub from_docker_config: bool,
 }

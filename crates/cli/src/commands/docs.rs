@@ -170,6 +170,9 @@ fn options<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
         spelled.extend(argument.get_long().map(|it| format!("--{it}")));
         let spelled = match (spelled.is_empty(), value) {
             (true, value) => value.unwrap_or_default(),
+            (false, Some(value)) if argument.is_require_equals_set() => {
+                format!("{}[={value}]", spelled.join(", "))
+            }
             (false, Some(value)) => format!("{} {value}", spelled.join(", ")),
             (false, None) => spelled.join(", "),
         };

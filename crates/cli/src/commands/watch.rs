@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use pi_client::reason;
 use pi_types::RegionName;
 
 use super::{check_format, connect};
@@ -39,6 +40,16 @@ pub(super) async fn run(args: &SecretWatchArgs, global: &GlobalArgs, host: &mut 
                 if !line.is_empty() {
                     host.print(header.take().unwrap_or_default() + &line)?;
                 }
+            }
+            Some(Err(error)) if error.reason() == Some(reason::WATCH_TOO_OLD) => {
+                host.note(&format!(
+                    "note: {region}: some changes are no longer kept; starting again with what is there"
+                ));
+                running.push(advance(
+                    region,
+                    service.watch(region, namespace.as_ref(), name.as_ref(), &selector)?,
+                ));
+                continue;
             }
             Some(Err(error)) => {
                 let retryable = error.retryable();
