@@ -60,6 +60,12 @@ pub struct Limits {
     pub streams_per_connection_max: u32,
     /// Bytes of all headers of one request. Default 16 KiB.
     pub header_bytes_max: u32,
+    /// Requests at once over all connections and regions, those still arriving included; more are refused with
+    /// UNAVAILABLE/OVERLOADED. Default 16,384.
+    pub requests_max: usize,
+    /// Of these, requests that do not arrive in one HTTP/2 frame (16 KiB) and take up to 256 KiB of memory each; more
+    /// are refused with UNAVAILABLE/OVERLOADED. Default 256.
+    pub large_requests_max: usize,
     /// Requests waiting for one region's first answer; more are refused with UNAVAILABLE/OVERLOADED. Default 4,096.
     pub requests_per_region_max: usize,
     /// Streams (watches) that last, per region; more are refused with UNAVAILABLE/OVERLOADED. Default 4,096.
@@ -117,6 +123,8 @@ impl Default for Limits {
             connections_max: 1_024,
             streams_per_connection_max: 1_024,
             header_bytes_max: 16 * 1024,
+            requests_max: 16_384,
+            large_requests_max: 256,
             requests_per_region_max: 4_096,
             streams_per_region_max: 4_096,
             deadline_default_ms: 10_000,
@@ -191,6 +199,8 @@ impl Config {
             ("worker_threads", self.worker_threads as u64),
             ("limits.connections_max", self.limits.connections_max as u64),
             ("limits.streams_per_connection_max", self.limits.streams_per_connection_max.into()),
+            ("limits.requests_max", self.limits.requests_max as u64),
+            ("limits.large_requests_max", self.limits.large_requests_max as u64),
             ("limits.requests_per_region_max", self.limits.requests_per_region_max as u64),
             ("limits.streams_per_region_max", self.limits.streams_per_region_max as u64),
             ("limits.deadline_default_ms", self.limits.deadline_default_ms),

@@ -27,6 +27,9 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// A node's headers are few; more is an error of the node.
 const ANSWER_HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// Requests given up by clients whose answers may still arrive; what is remembered of them costs little, and what is
+/// not looks like a fault of the node.
+const CANCELLED_MAX: usize = 1_024;
 /// After a failed attempt to connect, how long others take its failure as theirs instead of trying too.
 const FAILURE_SHARED: Duration = Duration::from_millis(50);
 
@@ -171,6 +174,7 @@ impl Link {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(ANSWER_HEADER_BYTES_MAX)
             .enable_push(false)
+            .max_concurrent_reset_streams(CANCELLED_MAX)
             .handshake::<_, Bytes>(stream)
             .await?;
         let pings = connection.ping_pong();

@@ -78,6 +78,12 @@ pub(crate) fn overloaded(region: &str, what: &str, limit: usize) -> Status {
     in_region(Code::Unavailable, reason::OVERLOADED, text, region).retry_after(RETRY_AFTER_OVERLOAD).build()
 }
 
+/// The gateway as a whole has no room.
+pub(crate) fn gateway_overloaded(what: &str, limit: usize) -> Status {
+    let text = format!("{limit} {what} are open at this gateway, which is its limit; try again");
+    status(Code::Unavailable, reason::OVERLOADED, text, &[]).retry_after(RETRY_AFTER_OVERLOAD).build()
+}
+
 /// Nothing of the request can have reached the region's log.
 pub(crate) fn unavailable(region: &str, cause: &str) -> Status {
     let text = format!("region {region} is unavailable: {cause}; nothing changed, try again");

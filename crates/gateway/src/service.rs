@@ -25,6 +25,7 @@ use pi_runtime::shutdown::Shutdown;
 use pi_types::limits::CLIENT_MESSAGE_BYTES_MAX;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::service::Routes;
@@ -50,6 +51,9 @@ const LIST_REGIONS: &str = "/pi.regions.v1.Regions/ListRegions";
 /// Answered by the gateway's own services.
 const LOCAL_PACKAGES: [&str; 2] = ["/grpc.health.v1.", "/grpc.reflection."];
 
+/// How much before a client's deadline the gateway answers at the latest.
+const DEADLINE_LEAD: Duration = Duration::from_millis(50);
+
 /// The headers of every request of the gateway.
 pub(crate) fn grpc_headers() -> HeaderMap {
     // Room for the four that may come with a client's request.
@@ -67,6 +71,11 @@ pub(crate) struct Gateway {
     policy: Policy,
     deadline_default: Duration,
     deadline_max: Duration,
+    /// All requests at once, and those of them that are large; with their limits, for the texts.
+    requests: Semaphore,
+    requests_max: usize,
+    large: Semaphore,
+    large_max: usize,
     /// Health and reflection.
     local: Routes,
 }
@@ -88,6 +97,10 @@ impl Gateway {
             policy: Policy { patience, backoff: Backoff::default(), shutdown },
             deadline_default: Duration::from_millis(config.limits.deadline_default_ms),
             deadline_max: Duration::from_millis(config.limits.deadline_max_ms),
+            requests: Semaphore::new(config.limits.requests_max),
+            requests_max: config.limits.requests_max,
+            large: Semaphore::new(config.limits.large_requests_max),
+            large_max: config.limits.large_requests_max,
             local,
             regions,
         }
@@ -112,20 +125,17 @@ impl Gateway {
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         check_grpc(&request)?;
+        let too_many = |_| refusal::gateway_overloaded("requests", self.requests_max);
+        let _room = self.requests.try_acquire().map_err(too_many)?;
         let (parts, body) = request.into_parts();
-        let timeout = parts.headers.get(&GRPC_TIMEOUT);
-        let timeout = timeout
-            .map(|value| {
-                frame::parse_timeout(value.as_bytes()).ok_or_else(|| {
-                    refusal::invalid("grpc-timeout", "expected up to 8 digits and one of H M S m u n")
-                })
-            })
-            .transpose()?;
-        let wait = timeout.unwrap_or(self.deadline_default).min(self.deadline_max);
-        let deadline = Instant::now() + wait;
-        let body = timeout_at(deadline, read_body(body));
-        let body =
-            body.await.map_err(|_| Status::deadline_exceeded("the request did not arrive in time"))??;
+        let timeout = parts.headers.get(&GRPC_TIMEOUT).map(parse_timeout).transpose()?;
+        // A little early, so that our answer, which knows more, comes before the client's own timer.
+        let wait =
+            timeout.map_or(self.deadline_default, |timeout| timeout - (timeout / 10).min(DEADLINE_LEAD));
+        let deadline = Instant::now() + wait.min(self.deadline_max);
+        let body = timeout_at(deadline, self.read_body(body)).await;
+        let (body, _large) =
+            body.map_err(|_| Status::deadline_exceeded("the request did not arrive in time"))??;
         let region = self.region(&body)?;
         // Held until the answer's first message; then a stream counts as one.
         let _permit = region
@@ -141,6 +151,38 @@ impl Gateway {
             timeout: if timeout.is_some() { Timeout::Client } else { Timeout::Default },
         };
         Ok(forward(region, &call, &self.policy).await)
+    }
+
+    /// The whole body, without copying when it came in one piece, as small requests do; and for one that did not, its
+    /// place among the large ones.
+    async fn read_body(&self, mut body: Incoming) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Status> {
+        const LIMIT: usize = frame::PREFIX_BYTES + CLIENT_MESSAGE_BYTES_MAX;
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        let mut place = None;
+        while let Some(frame) = body.frame().await {
+            let frame =
+                frame.map_err(|error| Status::cancelled(format!("the request broke off: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            // Clients end a request that fitted into one frame with an empty one.
+            if data.is_empty() {
+                continue;
+            }
+            if first.len() + all.len() + data.len() > LIMIT {
+                return Err(refusal::too_large(CLIENT_MESSAGE_BYTES_MAX));
+            }
+            if first.is_empty() && all.is_empty() {
+                first = data;
+                continue;
+            }
+            if place.is_none() {
+                let too_many = |_| refusal::gateway_overloaded("large requests", self.large_max);
+                place = Some(self.large.try_acquire().map_err(too_many)?);
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&data);
+        }
+        Ok((if place.is_some() { all.freeze() } else { first }, place))
     }
 
     /// The region that a request's field 1 names.
@@ -170,35 +212,21 @@ impl Gateway {
     }
 }
 
+fn parse_timeout(value: &HeaderValue) -> Result<Duration, Status> {
+    frame::parse_timeout(value.as_bytes())
+        .ok_or_else(|| refusal::invalid("grpc-timeout", "expected up to 8 digits and one of H M S m u n"))
+}
+
 fn check_grpc(request: &Request<Incoming>) -> Result<(), Status> {
     let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if request.method() == Method::POST && content_type.starts_with(b"application/grpc") {
+    // "application/grpc+proto" and parameters are fine; "application/grpc-web" is another protocol.
+    let plain = content_type.strip_prefix(b"application/grpc");
+    if request.method() == Method::POST
+        && plain.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    {
         return Ok(());
     }
     Err(refusal::invalid("content-type", "expected a POST with application/grpc"))
-}
-
-/// The whole body, without copying when it came in one piece, as small requests do.
-async fn read_body(mut body: Incoming) -> Result<Bytes, Status> {
-    const LIMIT: usize = frame::PREFIX_BYTES + CLIENT_MESSAGE_BYTES_MAX;
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::cancelled(format!("the request broke off: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len().max(all.len()) + data.len() > LIMIT {
-            return Err(refusal::too_large(CLIENT_MESSAGE_BYTES_MAX));
-        }
-        if all.is_empty() && first.is_empty() {
-            first = data;
-        } else {
-            if all.is_empty() {
-                all.extend_from_slice(&std::mem::take(&mut first));
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// The headers for the node: ours, and of the client's the few that are allowed. `grpc-timeout` is added for each

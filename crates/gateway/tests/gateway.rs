@@ -467,6 +467,47 @@ async fn too_many_requests_to_one_region_are_shed_and_the_other_is_served() {
 }
 
 #[tokio::test]
+async fn large_requests_have_places_of_their_own() {
+    let node = Fake::start(1, "eu").await;
+    let gateway = Gateway::start(&[("eu", vec![node.address])], &[("limits.large_requests_max", "1")]).await;
+    gateway.until_available("eu").await;
+    node.script([Act::Hang]);
+    let large = || CreateRequest { payload: vec![0; 64 * 1024], ..create("eu", "large") };
+    let mut raw = gateway.raw().await;
+    let mut first = raw.clone();
+    let held = tokio::spawn(async move { first.create(large()).await });
+    while node.seen().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = raw.create(large()).await.unwrap_err();
+    assert_eq!((error.code(), reason_of(&error).as_deref()), (Code::Unavailable, Some(reason::OVERLOADED)));
+    raw.create(create("eu", "small")).await.unwrap();
+    held.abort();
+    drop(held.await);
+    // The cancellation travels to the gateway as a reset.
+    let freed = async {
+        while raw.create(large()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), freed).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn the_gateways_answer_comes_before_the_clients_own_deadline() {
+    let node = Fake::start(1, "eu").await;
+    let gateway = Gateway::before(&[&node]).await;
+    node.script([Act::Hang]);
+    let mut request = Request::new(create("eu", "a"));
+    request.set_timeout(Duration::from_millis(600));
+    let error = gateway.raw().await.create(request).await.unwrap_err();
+    assert_eq!(
+        (error.code(), reason_of(&error).as_deref()),
+        (Code::DeadlineExceeded, Some(reason::OUTCOME_UNKNOWN))
+    );
+}
+
+#[tokio::test]
 async fn too_many_streams_are_shed() {
     let node = Fake::start(1, "eu").await;
     let gateway =

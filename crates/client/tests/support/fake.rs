@@ -150,11 +150,11 @@ impl Fake {
         region: &str,
         name: &str,
     ) -> (Seen, Option<Act>) {
-        let metadata = request.metadata().iter().filter_map(|entry| match entry {
+        let metadata = request.metadata().iter().map(|entry| match entry {
             tonic::metadata::KeyAndValueRef::Ascii(key, value) => {
-                Some((key.to_string(), value.to_str().unwrap_or("?").to_owned()))
+                (key.to_string(), value.to_str().unwrap_or("?").to_owned())
             }
-            tonic::metadata::KeyAndValueRef::Binary(key, _) => Some((key.to_string(), "binary".to_owned())),
+            tonic::metadata::KeyAndValueRef::Binary(key, _) => (key.to_string(), "binary".to_owned()),
         });
         let seen = Seen {
             method,
