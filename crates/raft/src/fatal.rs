@@ -48,6 +48,11 @@ impl FatalSignal {
         self.reason.borrow().clone()
     }
 
+    /// Whether it was tripped.
+    pub fn is_tripped(&self) -> bool {
+        self.reason.borrow().is_some()
+    }
+
     /// Waits until tripped.
     pub async fn wait(&self) -> Arc<str> {
         let mut receiver = self.reason.subscribe();

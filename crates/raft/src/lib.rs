@@ -13,10 +13,22 @@ mod fatal;
 mod hub;
 pub mod log;
 pub mod machine;
+mod options;
+mod reads;
+mod replica;
+mod status;
 pub mod store;
 mod threads;
 pub mod types;
 
 pub use fatal::FatalSignal;
 pub use machine::SnapshotSource;
+pub use options::{COMMAND_BYTES_MAX, InvalidOptions, Options, Timing};
+pub use reads::ReadError;
+pub use replica::{BootstrapError, ProposeError, Replica, StartError};
+pub use status::{Members, Role, Status};
 pub use threads::Threads;
+pub use types::{Member, NodeId};
+
+/// openraft's handle on a region's group, for the transport.
+pub type Group<S> = openraft::Raft<types::TypeConfig, machine::Machine<S>>;

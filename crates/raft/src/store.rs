@@ -47,7 +47,8 @@ pub struct LogBounds {
 pub trait StateView: Send + Sync + 'static {
     /// Last applied, membership: read from the view itself, never from the live state.
     fn meta(&self) -> &SnapshotMeta;
-    /// How many keys the view holds, and the state's digest.
+    /// How many keys the view holds, and a digest over all its pairs in key order: what a sender announces and
+    /// [`StateReceiver::finish`] checks. (Not the digest in the state's header, which leaves the header out.)
     fn totals(&self) -> io::Result<(u64, [u8; 16])>;
     /// Calls `visit(key, value)` for every pair in key order.
     fn visit(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()>;
@@ -58,7 +59,7 @@ pub trait StateReceiver: Send + 'static {
     /// Takes the next pair; keys must ascend.
     fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
     /// Ends the stream: makes what was received durable on the side and returns it. `keys` is the sender's count; a
-    /// different count is an error.
+    /// different count or digest is an error.
     fn finish(self: Box<Self>, meta: SnapshotMeta, keys: u64, digest: [u8; 16]) -> io::Result<ReceivedSnapshot>;
 }
 
@@ -71,6 +72,15 @@ pub struct ReceivedSnapshot {
     pub dir: Option<PathBuf>,
     /// The pairs, for the memory implementation.
     pub pairs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Drop for ReceivedSnapshot {
+    fn drop(&mut self) {
+        // `install` takes the directory out. What cannot be removed now is removed when the store is next opened.
+        if let Some(dir) = self.dir.take() {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
 }
 
 /// One node's storage: vote, log, replicated state and snapshots.

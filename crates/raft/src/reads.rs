@@ -1,0 +1,138 @@
+//! Linearizable reads: leadership is confirmed once for all readers that wait for it.
+//!
+//! A reader must be covered by a confirmation (ReadIndex: a quorum acknowledges a heartbeat sent after the reader
+//! arrived) that *started* after it arrived. Rounds take whoever waits when they start. openraft batches the heartbeats
+//! themselves, but each of its requests is a message to its core; here a burst of readers costs one.
+//!
+//! A few rounds may be under way at once, so that a reader does not wait for the end of a round that began just before
+//! it: with few readers each has its own, with many the rounds grow.
+//!
+//! Never by lease: openraft forgets its lease at a restart, so a restarted follower could vote inside it, and a
+//! suspended clock breaks it too.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use openraft::errors::{LinearizableReadError, RaftError};
+use openraft::ReadPolicy;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::store::Store;
+use crate::types::{NodeId, TypeConfig};
+use crate::Group;
+
+/// Rounds under way at once at most. More than one hides the wait for the next round; many would be many messages.
+const ROUNDS_MAX: usize = 4;
+
+/// Why a linearizable read was not possible. Nothing was changed by it; it may be repeated anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// This node does not lead, or cannot confirm that it still does.
+    #[error("this node cannot confirm that it leads")]
+    NotLeader {
+        /// Who may lead.
+        leader: Option<NodeId>,
+    },
+    /// Leadership was not confirmed, or the state not caught up, by the deadline.
+    #[error("leadership was not confirmed by the deadline")]
+    Timeout,
+    /// The group has stopped on this node.
+    #[error("the group has stopped on this node")]
+    Stopped,
+}
+
+type Answer = Result<(), ReadError>;
+
+/// Where readers queue.
+#[derive(Clone)]
+pub(crate) struct Reads {
+    waiting: mpsc::Sender<oneshot::Sender<Answer>>,
+}
+
+impl Reads {
+    /// Starts serving readers; ends when all handles are gone.
+    pub(crate) fn start<S: Store>(
+        group: Group<S>,
+        applied_end: watch::Receiver<u64>,
+        reads_max: usize,
+        started: impl Fn() + Send + 'static,
+    ) -> Self {
+        let (waiting, arrivals) = mpsc::channel(reads_max);
+        tokio::spawn(serve(group, applied_end, arrivals, started));
+        Self { waiting }
+    }
+
+    /// Waits until what this node has applied covers every write acknowledged before the call.
+    pub(crate) async fn confirm(&self, deadline: Instant) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        match self.waiting.try_send(answer) {
+            Ok(()) => {}
+            // As many wait as may: this one would not be served in time either.
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(ReadError::Timeout),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Stopped),
+        }
+        match tokio::time::timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ReadError::Stopped),
+            Err(_) => Err(ReadError::Timeout),
+        }
+    }
+}
+
+async fn serve<S: Store>(
+    group: Group<S>,
+    applied_end: watch::Receiver<u64>,
+    mut arrivals: mpsc::Receiver<oneshot::Sender<Answer>>,
+    started: impl Fn() + Send + 'static,
+) {
+    let group = Arc::new(group);
+    let mut rounds: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            first = arrivals.recv(), if rounds.len() < ROUNDS_MAX => {
+                let Some(first) = first else { break };
+                let mut readers = vec![first];
+                while let Ok(reader) = arrivals.try_recv() {
+                    readers.push(reader);
+                }
+                // Only now, after the last of them arrived, does the round start.
+                started();
+                rounds.push(Box::pin(round(Arc::clone(&group), applied_end.clone(), readers)));
+            }
+            Some(()) = rounds.next(), if !rounds.is_empty() => {}
+        }
+    }
+    while rounds.next().await.is_some() {}
+}
+
+async fn round<S: Store>(
+    group: Arc<Group<S>>,
+    applied_end: watch::Receiver<u64>,
+    readers: Vec<oneshot::Sender<Answer>>,
+) {
+    let answer = confirm_once(&group, applied_end).await;
+    for reader in readers {
+        // A reader that gave up is gone.
+        let _ = reader.send(answer.clone());
+    }
+}
+
+async fn confirm_once<S: Store>(group: &Group<S>, mut applied_end: watch::Receiver<u64>) -> Answer {
+    // Bounded by openraft: it answers at the latest when the leader's lease would have run out.
+    let linearizer = group.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(read_error)?;
+    let wanted_end = linearizer.read_log_id().index() + 1;
+    applied_end.wait_for(|end| *end >= wanted_end).await.map(|_| ()).map_err(|_| ReadError::Stopped)
+}
+
+fn read_error(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> ReadError {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            ReadError::NotLeader { leader: forward.leader_id }
+        }
+        // It may be cut off while another leads: ask elsewhere.
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::NotLeader { leader: None },
+        RaftError::Fatal(_) => ReadError::Stopped,
+    }
+}
