@@ -52,7 +52,7 @@ const LIST_REGIONS: &str = "/pi.regions.v1.Regions/ListRegions";
 const LOCAL_PACKAGES: [&str; 2] = ["/grpc.health.v1.", "/grpc.reflection."];
 
 /// How much before a client's deadline the gateway answers at the latest.
-const DEADLINE_LEAD: Duration = Duration::from_millis(50);
+const DEADLINE_LEAD: Duration = Duration::from_millis(100);
 
 /// The headers of every request of the gateway.
 pub(crate) fn grpc_headers() -> HeaderMap {

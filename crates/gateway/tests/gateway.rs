@@ -494,17 +494,16 @@ async fn large_requests_have_places_of_their_own() {
 }
 
 #[tokio::test]
-async fn the_gateways_answer_comes_before_the_clients_own_deadline() {
+async fn the_gateway_means_to_answer_before_the_clients_own_deadline() {
     let node = Fake::start(1, "eu").await;
     let gateway = Gateway::before(&[&node]).await;
-    node.script([Act::Hang]);
     let mut request = Request::new(create("eu", "a"));
-    request.set_timeout(Duration::from_millis(600));
-    let error = gateway.raw().await.create(request).await.unwrap_err();
-    assert_eq!(
-        (error.code(), reason_of(&error).as_deref()),
-        (Code::DeadlineExceeded, Some(reason::OUTCOME_UNKNOWN))
-    );
+    request.set_timeout(Duration::from_secs(20));
+    gateway.raw().await.create(request).await.unwrap();
+    // What is left for the node, in milliseconds: seen from outside without racing two timers.
+    let left = node.seen()[0].metadata["grpc-timeout"].clone();
+    let left: u64 = left.strip_suffix('m').unwrap().parse().unwrap();
+    assert!((15_000..=19_900).contains(&left), "{left}");
 }
 
 #[tokio::test]
