@@ -105,7 +105,7 @@ pub fn routes<S: Store>(
     let mut routes = Routes::new(bound.around(secrets))
         .add_service(bound.around(regions))
         .add_service(bound.around(admin))
-        .add_service(routing);
+        .add_service(bound.lifted().around(routing));
     if reflection {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pi_proto::FILE_DESCRIPTOR_SET)
@@ -152,13 +152,19 @@ pub async fn serve(
 struct Bound {
     region: Arc<str>,
     requests_max: usize,
-    permits: Arc<Semaphore>,
+    /// `None`: as many as come.
+    permits: Option<Arc<Semaphore>>,
 }
 
 impl Bound {
     fn new(region: &str, limits: &Limits) -> Self {
         let requests_max = limits.requests_max;
-        Self { region: region.into(), requests_max, permits: Arc::new(Semaphore::new(requests_max)) }
+        Self { region: region.into(), requests_max, permits: Some(Arc::new(Semaphore::new(requests_max))) }
+    }
+
+    /// The same without the bound: errors are translated, nothing is refused.
+    fn lifted(&self) -> Self {
+        Self { permits: None, ..self.clone() }
     }
 
     /// Wraps a service: at most `requests_max` requests, shared with the other wrapped services.
@@ -213,7 +219,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let bound = self.bound.clone();
-        let Ok(permit) = Arc::clone(&bound.permits).try_acquire_owned() else {
+        let permit = bound.permits.clone().map(Semaphore::try_acquire_owned).transpose();
+        let Ok(permit) = permit else {
             let status = status::overloaded(&bound.region, bound.requests_max);
             return Box::pin(ready(Ok(status.into_http())));
         };

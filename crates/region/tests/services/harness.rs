@@ -49,11 +49,16 @@ impl Harness {
 
     /// A node that belongs to no group yet.
     pub async fn pristine(limits: Limits) -> Self {
+        Self::pristine_node(1, limits).await
+    }
+
+    /// The same with an id.
+    pub async fn pristine_node(id: u64, limits: Limits) -> Self {
         let (client, raft) = (free_address(), free_address());
         let config = Config {
             cluster: "pi".parse().unwrap(),
             region: REGION.parse().unwrap(),
-            node_id: 1,
+            node_id: id,
             data_dir: PathBuf::from("/nowhere"),
             client_listen: client.clone(),
             raft_listen: raft.clone(),
@@ -71,7 +76,7 @@ impl Harness {
         let task = tokio::spawn(node::run(config.check().unwrap(), store, shutdown.clone()));
         let endpoint = Endpoint::from_shared(format!("http://{client}")).unwrap();
         let channel = retry("connect", || endpoint.connect()).await;
-        let member = Member { id: 1, raft_address: raft, client_address: client };
+        let member = Member { id, raft_address: raft, client_address: client };
         Self { channel, shutdown, member, task }
     }
 
