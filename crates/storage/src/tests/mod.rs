@@ -1,0 +1,1 @@
+//! Tests that need more than one file: crashes, corruption, both implementations side by side.
