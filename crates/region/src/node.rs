@@ -36,7 +36,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Formats the data directory for this node. Refuses one that is not empty.
 pub fn init(config: &Checked) -> anyhow::Result<()> {
-    let marker = Marker::new(expect(config));
+    let marker = Marker::new(&config.cluster, &config.region, config.node_id);
     RocksStore::format(&config.data_dir, &marker)
         .with_context(|| format!("formatting data_dir {}", config.data_dir.display()))?;
     tracing::info!(data_dir = %config.data_dir.display(), node_id = config.node_id, "data directory formatted");
