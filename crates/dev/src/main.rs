@@ -1,3 +1,7 @@
-//! The `pi-dev` binary.
+//! The `pi-dev` binary: reads its arguments and hands over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pi_dev::cli::main()
+}
