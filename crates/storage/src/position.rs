@@ -74,7 +74,7 @@ pub enum PurgeLimit {
     #[default]
     Applied,
     /// Anywhere: for openraft's own storage suite, which purges what it never applied.
-    Unlimited,
+    Unchecked,
 }
 
 impl PurgeLimit {

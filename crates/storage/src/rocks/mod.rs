@@ -106,6 +106,13 @@ impl RocksStore {
         on.then(|| self.database.db_options.get_ticker_count(Ticker::WalFileSynced))
     }
 
+    /// Lets every write fail from now on, as after a failed sync.
+    #[cfg(test)]
+    pub(crate) fn fail_next_writes(&self) {
+        let failed: Result<()> = Err(Error::refused("a test"));
+        let _ = self.database.poison_on_error(failed);
+    }
+
     fn property(&self, family: &str, property: &str) -> Result<u64> {
         let family = self.database.family(family)?;
         let value = self.database.db.property_int_value_cf(&family, property);
