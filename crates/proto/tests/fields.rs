@@ -75,7 +75,8 @@ proptest! {
     #[test]
     fn a_truncated_region_is_refused(region in "[a-z]{1,20}", keep in 0usize..21) {
         let whole = secrets::v1::GetRequest { region, ..Default::default() }.encode_to_vec();
-        prop_assume!(keep > 0 && keep < whole.len());
+        // At least one byte, never all of them.
+        let keep = 1 + keep % (whole.len() - 1);
         prop_assert_eq!(region_of(&whole[..keep]), Err(Error::Truncated));
     }
 }

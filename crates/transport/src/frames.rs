@@ -18,6 +18,9 @@ use prost::Message;
 /// The most bytes of pairs in one chunk.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
+/// Whoever takes a received pair: its key, then its value.
+pub type Put<'a> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 'a;
+
 /// Two lengths of 4 bytes before each pair.
 const PAIR_OVERHEAD_BYTES: usize = 8;
 
@@ -182,11 +185,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The frame is not what the contract in the module's head allows here, or `put` failed.
-    pub fn frame(
-        &mut self,
-        frame: Frame,
-        put: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> Result<Progress, Error> {
+    pub fn frame(&mut self, frame: Frame, put: &mut Put<'_>) -> Result<Progress, Error> {
         let state = std::mem::replace(&mut self.state, State::Refused);
         let found = name(&frame);
         match (state, frame) {
@@ -216,11 +215,7 @@ impl Decoder {
         }
     }
 
-    fn chunk(
-        &mut self,
-        chunk: Chunk,
-        put: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> Result<(), Error> {
+    fn chunk(&mut self, chunk: Chunk, put: &mut Put<'_>) -> Result<(), Error> {
         let Chunk { sequence, data, crc32c } = chunk;
         if sequence != self.chunks {
             return Err(Error::Sequence { expected: self.chunks, found: sequence });

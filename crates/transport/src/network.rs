@@ -166,7 +166,7 @@ impl PeerClient {
         kind: VoteKind,
     ) -> Result<VoteResponse<TypeConfig>, CallError> {
         let limit = option.soft_ttl();
-        let request = within(limit, convert::vote_request_to_proto(&request, self.peer()));
+        let request = within(option, convert::vote_request_to_proto(&request, self.peer()));
         let call = |mut client: RaftClient<Channel>| async move {
             match kind {
                 VoteKind::Vote => client.vote(request).await,
@@ -220,9 +220,12 @@ pub(crate) fn raft_client(lease: &Lease) -> RaftClient<Channel> {
 }
 
 /// A request that tells the peer its deadline, so that it stops working when nobody waits any more.
-fn within<T>(limit: Duration, message: T) -> Request<T> {
+///
+/// The deadline told is openraft's own, a little behind ours: tonic enforces it on this side too, with an error that
+/// looks like a broken connection.
+fn within<T>(option: &RPCOption, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(limit);
+    request.set_timeout(option.hard_ttl());
     request
 }
 
@@ -241,7 +244,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let piece = cut(&rpc).map_err(Error::into_call_error)?.pop_front();
         let mut piece = piece.ok_or_else(|| bad_answer(self.target, "nothing to send"))?;
         piece.request.peer = Some(self.peer());
-        let request = within(limit, piece.request);
+        let request = within(&option, piece.request);
         let call = |mut client: RaftClient<Channel>| async move { client.append(request).await };
         let answer = self.call(RPCTypes::AppendEntries, limit, call).await?;
         let (result, _) = read_answer(answer, piece.range).map_err(|what| bad_answer(self.target, what))?;
@@ -300,7 +303,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, CallError> {
         let limit = option.soft_ttl();
-        let request = within(limit, convert::transfer_to_proto(&request, self.peer()));
+        let request = within(&option, convert::transfer_to_proto(&request, self.peer()));
         let call = |mut client: RaftClient<Channel>| async move { client.transfer_leader(request).await };
         let answer = self.call(RPCTypes::TransferLeader, limit, call).await?;
         convert::transfer_response_from_proto(&answer)

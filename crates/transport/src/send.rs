@@ -31,11 +31,8 @@ use crate::{Error, Identity};
 
 /// Frames read ahead of the network.
 const FRAMES_AHEAD: usize = 2;
-/// Shortest time without progress after which a transfer is given up: a frame must leave, or, at the end, the
-/// receiver must have installed what it got.
-const STALL_MIN: Duration = Duration::from_secs(10);
-/// The same for the last step, in which the receiver builds and syncs its state.
-const INSTALL_MIN: Duration = Duration::from_secs(120);
+/// Longest wait for the peer to take one frame. The whole transfer, its installation included, has openraft's deadline.
+const STALL_MAX: Duration = Duration::from_secs(10);
 
 type Outcome = Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>>;
 
@@ -51,10 +48,14 @@ pub(crate) async fn snapshot(
         return Err(unreachable_peer("a snapshot that was received is not the one to send"));
     };
     let head = Head { identity: client.identity().clone(), peer: client.peer(), vote, meta: snapshot.meta };
+    let limit = option.soft_ttl();
     tokio::select! {
         biased;
         closed = cancel => Err(StreamingError::Closed(closed)),
-        outcome = transfer(client, head, view, option.soft_ttl()) => outcome,
+        outcome = tokio::time::timeout(limit, transfer(client, head, view)) => match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => Err(timeout(RPCTypes::InstallSnapshot, client.local(), client.target(), limit).into()),
+        },
     }
 }
 
@@ -62,9 +63,8 @@ fn unreachable_peer(text: &str) -> StreamingError<TypeConfig> {
     StreamingError::Unreachable(Unreachable::from_string(text))
 }
 
-async fn transfer(client: &PeerClient, head: Head, view: Arc<dyn StateView>, ttl: Duration) -> Outcome {
+async fn transfer(client: &PeerClient, head: Head, view: Arc<dyn StateView>) -> Outcome {
     let lease = client.lease().map_err(Error::into_call_error)?;
-    let stall = ttl.max(STALL_MIN);
     let meta = head.meta.clone();
     let mut reader = Reader::start(client.threads(), head, view);
     let (body, frames) = mpsc::channel(1);
@@ -73,7 +73,7 @@ async fn transfer(client: &PeerClient, head: Head, view: Arc<dyn StateView>, ttl
     tokio::pin!(call);
 
     let answer = {
-        let forward = forward(&mut reader.frames, body, stall);
+        let forward = forward(&mut reader.frames, body);
         tokio::pin!(forward);
         tokio::select! {
             biased;
@@ -83,7 +83,7 @@ async fn transfer(client: &PeerClient, head: Head, view: Arc<dyn StateView>, ttl
                 Sent::All | Sent::BodyClosed => None,
                 Sent::Stalled => {
                     client.channels().timed_out(&lease);
-                    return Err(timeout(RPCTypes::InstallSnapshot, client.local(), client.target(), stall).into());
+                    return Err(timeout(RPCTypes::InstallSnapshot, client.local(), client.target(), STALL_MAX).into());
                 }
             },
         }
@@ -93,16 +93,7 @@ async fn transfer(client: &PeerClient, head: Head, view: Arc<dyn StateView>, ttl
         None => {
             // A stream without its end is refused over there; here it means that our own storage failed.
             reader.result().await.map_err(|error| read_error(&meta, &error))?;
-            let limit = ttl.max(INSTALL_MIN);
-            match tokio::time::timeout(limit, call).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    client.channels().timed_out(&lease);
-                    return Err(
-                        timeout(RPCTypes::InstallSnapshot, client.local(), client.target(), limit).into()
-                    );
-                }
-            }
+            call.await
         }
     };
     match answer {
@@ -130,13 +121,9 @@ enum Sent {
 }
 
 /// Moves frames from the reader to the call.
-async fn forward(
-    frames: &mut mpsc::Receiver<Frame>,
-    body: mpsc::Sender<pb::SnapshotFrame>,
-    stall: Duration,
-) -> Sent {
+async fn forward(frames: &mut mpsc::Receiver<Frame>, body: mpsc::Sender<pb::SnapshotFrame>) -> Sent {
     while let Some(frame) = frames.recv().await {
-        match tokio::time::timeout(stall, body.send(pb::SnapshotFrame { frame: Some(frame) })).await {
+        match tokio::time::timeout(STALL_MAX, body.send(pb::SnapshotFrame { frame: Some(frame) })).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Sent::BodyClosed,
             Err(_) => return Sent::Stalled,

@@ -19,10 +19,9 @@ use parking_lot::Mutex;
 use pi_proto::raft::v1 as pb;
 use pi_proto::raft::v1::raft_server::Raft;
 use pi_raft::codec::vote_to_proto;
-use pi_raft::machine::Machine;
 use pi_raft::store::Store;
 use pi_raft::types::{LogId, NodeId, TypeConfig};
-use pi_raft::{FatalSignal, SnapshotSource, Threads};
+use pi_raft::{FatalSignal, Group, SnapshotSource, Threads};
 use pi_runtime::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,9 +32,6 @@ use crate::{Error, Identity, convert};
 
 /// Longest wait for openraft on behalf of one unary request, whatever deadline the peer set.
 const UNARY_MAX: Duration = Duration::from_secs(5);
-
-/// openraft's handle of one group.
-type Group<S> = openraft::Raft<TypeConfig, Machine<S>>;
 
 /// The service of one node; cheap to clone.
 pub struct RaftService<S: Store> {
