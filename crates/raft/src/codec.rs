@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Buf, Bytes};
 use pi_proto::raft::v1 as pb;
 use pi_state::{Command, CommandKind, SealedPayload};
-use pi_types::{Annotations, Invalid, Labels, Namespace, PrincipalName, RequestId, SecretName, TenantId, Uid};
+use pi_types::{
+    Annotations, Invalid, Labels, Namespace, PrincipalName, RequestId, SecretName, TenantId, Uid,
+};
 use prost::Message;
 
 use crate::types::{
@@ -78,7 +80,9 @@ fn check_format(what: &'static str, found: u32) -> Result<(), Error> {
 }
 
 fn bytes16(what: &'static str, bytes: &[u8]) -> Result<[u8; 16], Error> {
-    bytes.try_into().map_err(|_| Error::Value { what, reason: format!("{} bytes instead of 16", bytes.len()) })
+    bytes
+        .try_into()
+        .map_err(|_| Error::Value { what, reason: format!("{} bytes instead of 16", bytes.len()) })
 }
 
 // === Log positions and votes ===
@@ -100,7 +104,11 @@ pub fn vote_to_proto(vote: &Vote) -> pb::Vote {
 
 /// From the wire.
 pub fn vote_from_proto(vote: &pb::Vote) -> Vote {
-    if vote.committed { Vote::new_committed(vote.term, vote.node_id) } else { Vote::new(vote.term, vote.node_id) }
+    if vote.committed {
+        Vote::new_committed(vote.term, vote.node_id)
+    } else {
+        Vote::new(vote.term, vote.node_id)
+    }
 }
 
 /// For the disk.
@@ -171,7 +179,10 @@ pub fn stored_membership_from_proto(stored: &pb::StoredMembership) -> Result<Sto
         .membership
         .as_ref()
         .ok_or(Error::Missing { what: "stored membership", field: "membership" })?;
-    Ok(StoredMembership::new(stored.log_id.as_ref().map(log_id_from_proto), membership_from_proto(membership)?))
+    Ok(StoredMembership::new(
+        stored.log_id.as_ref().map(log_id_from_proto),
+        membership_from_proto(membership)?,
+    ))
 }
 
 /// For the disk.
@@ -181,7 +192,9 @@ pub fn encode_stored_membership(stored: &StoredMembership) -> Bytes {
 
 /// From the disk.
 pub fn decode_stored_membership(bytes: &[u8]) -> Result<StoredMembership, Error> {
-    stored_membership_from_proto(&pb::StoredMembership::decode(bytes).map_err(malformed("stored membership"))?)
+    stored_membership_from_proto(
+        &pb::StoredMembership::decode(bytes).map_err(malformed("stored membership"))?,
+    )
 }
 
 // === Snapshot metadata ===
@@ -221,7 +234,8 @@ pub fn snapshot_to_proto(manifest: &SnapshotManifest) -> pb::SnapshotMeta {
 pub fn snapshot_from_proto(snapshot: &pb::SnapshotMeta) -> Result<SnapshotManifest, Error> {
     const WHAT: &str = "snapshot manifest";
     check_format(WHAT, snapshot.format)?;
-    let membership = snapshot.membership.as_ref().ok_or(Error::Missing { what: WHAT, field: "membership" })?;
+    let membership =
+        snapshot.membership.as_ref().ok_or(Error::Missing { what: WHAT, field: "membership" })?;
     Ok(SnapshotManifest {
         cluster: snapshot.cluster.clone(),
         region: snapshot.region.clone(),
@@ -242,9 +256,12 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
     let payload = match &entry.payload {
         EntryPayload::Blank => pb::entry::Payload::Blank(pb::Blank {}),
         EntryPayload::Normal(command) => pb::entry::Payload::Command(command.0.clone()),
-        EntryPayload::Membership(membership) => pb::entry::Payload::Membership(membership_to_proto(membership)),
+        EntryPayload::Membership(membership) => {
+            pb::entry::Payload::Membership(membership_to_proto(membership))
+        }
     };
-    let entry = pb::Entry { format: FORMAT, log_id: Some(log_id_to_proto(&entry.log_id)), payload: Some(payload) };
+    let entry =
+        pb::Entry { format: FORMAT, log_id: Some(log_id_to_proto(&entry.log_id)), payload: Some(payload) };
     entry.encode_to_vec().into()
 }
 
@@ -257,7 +274,9 @@ pub fn decode_entry(bytes: impl Buf) -> Result<Entry, Error> {
     let payload = match entry.payload.ok_or(Error::Missing { what: WHAT, field: "payload" })? {
         pb::entry::Payload::Blank(pb::Blank {}) => EntryPayload::Blank,
         pb::entry::Payload::Command(command) => EntryPayload::Normal(EncodedCommand(command)),
-        pb::entry::Payload::Membership(membership) => EntryPayload::Membership(membership_from_proto(&membership)?),
+        pb::entry::Payload::Membership(membership) => {
+            EntryPayload::Membership(membership_from_proto(&membership)?)
+        }
     };
     Ok(Entry { log_id: log_id_from_proto(log_id), payload })
 }
@@ -275,7 +294,8 @@ pub fn encode_command(command: &Command) -> EncodedCommand {
     let (tenant, kind) = match &command.kind {
         CommandKind::SetQuota { secrets_max } => {
             // An operator's command: the tenant is its object, not its author.
-            let quota = pb::SetQuota { tenant: command.tenant.as_str().to_owned(), secrets_max: *secrets_max };
+            let quota =
+                pb::SetQuota { tenant: command.tenant.as_str().to_owned(), secrets_max: *secrets_max };
             (String::new(), pb::command::Kind::SetQuota(quota))
         }
         kind => (command.tenant.as_str().to_owned(), secret_kind_to_proto(kind)),
@@ -299,7 +319,10 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, Error> {
     let kind = command.kind.ok_or(Error::Missing { what: WHAT, field: "kind" })?;
     let tenant = match &kind {
         pb::command::Kind::SetQuota(_) if !command.tenant.is_empty() => {
-            return Err(Error::Value { what: WHAT, reason: "an operator's command names a tenant as author".into() });
+            return Err(Error::Value {
+                what: WHAT,
+                reason: "an operator's command names a tenant as author".into(),
+            });
         }
         pb::command::Kind::SetQuota(quota) => quota.tenant.clone(),
         _ => command.tenant,
@@ -324,17 +347,23 @@ fn secret_kind_to_proto(kind: &CommandKind) -> pb::command::Kind {
                 payload: Some(payload_to_proto(payload)),
             })
         }
-        CommandKind::UpdateSecret { namespace, name, payload, labels, annotations, expect_uid, expect_revision } => {
-            pb::command::Kind::UpdateSecret(pb::UpdateSecret {
-                namespace: namespace.as_str().to_owned(),
-                name: name.as_str().to_owned(),
-                payload: payload.as_ref().map(payload_to_proto),
-                labels: labels.as_ref().map(|labels| pb::StringMap { entries: labels.as_map().clone() }),
-                annotations: annotations.as_ref().map(|map| pb::StringMap { entries: map.as_map().clone() }),
-                expect_uid: expect_uid_to_proto(expect_uid.as_ref()),
-                expect_revision: expect_revision_to_proto(*expect_revision),
-            })
-        }
+        CommandKind::UpdateSecret {
+            namespace,
+            name,
+            payload,
+            labels,
+            annotations,
+            expect_uid,
+            expect_revision,
+        } => pb::command::Kind::UpdateSecret(pb::UpdateSecret {
+            namespace: namespace.as_str().to_owned(),
+            name: name.as_str().to_owned(),
+            payload: payload.as_ref().map(payload_to_proto),
+            labels: labels.as_ref().map(|labels| pb::StringMap { entries: labels.as_map().clone() }),
+            annotations: annotations.as_ref().map(|map| pb::StringMap { entries: map.as_map().clone() }),
+            expect_uid: expect_uid_to_proto(expect_uid.as_ref()),
+            expect_revision: expect_revision_to_proto(*expect_revision),
+        }),
         CommandKind::DeleteSecret { namespace, name, expect_uid, expect_revision } => {
             pb::command::Kind::DeleteSecret(pb::DeleteSecret {
                 namespace: namespace.as_str().to_owned(),

@@ -20,8 +20,8 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use futures::Stream;
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::tail::{Segment, Tail};
@@ -165,7 +165,9 @@ impl<S: Store> Shared<S> {
                 Err(error) => return Err(error),
             }
         }
-        Err(io::Error::other(format!("the log moved during each of {READ_ATTEMPTS_MAX} reads of {start}..{end}")))
+        Err(io::Error::other(format!(
+            "the log moved during each of {READ_ATTEMPTS_MAX} reads of {start}..{end}"
+        )))
     }
 
     fn read_segment(&self, segment: &Segment, bytes_max: usize) -> io::Result<Vec<Entry>> {
@@ -175,7 +177,10 @@ impl<S: Store> Shared<S> {
         while next < segment.stored.end && (bytes <= bytes_max || entries.is_empty()) {
             let records = self.store.read_log(next, segment.stored.end, bytes_max.saturating_sub(bytes))?;
             if records.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {next} is missing")));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("log entry {next} is missing"),
+                ));
             }
             for record in records {
                 bytes += record.bytes.len();

@@ -13,13 +13,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt};
-use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use pi_state::Txn;
 use tokio::sync::watch;
 
 use crate::codec;
-use crate::fatal::{chain, FatalSignal};
+use crate::fatal::{FatalSignal, chain};
 use crate::hub::Hub;
 use crate::store::{ReceivedSnapshot, StateView, Store};
 use crate::threads::Threads;
@@ -95,7 +95,10 @@ impl<S: Store> Machine<S> {
     fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
         let Some((last, _)) = batch.last() else { return Ok(()) };
         let applied = last.log_id;
-        assert!(self.applied < batch.first().map(|(first, _)| first.log_id), "entries are applied once, in order");
+        assert!(
+            self.applied < batch.first().map(|(first, _)| first.log_id),
+            "entries are applied once, in order"
+        );
 
         let reader = self.store.reader();
         let mut txn = Txn::begin(&*reader).map_err(fatal_error)?;
@@ -238,14 +241,19 @@ impl<S: Store> RaftStateMachine<TypeConfig> for Machine<S> {
         self.builder()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotSource) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotSource,
+    ) -> Result<(), io::Error> {
         let result = self.install(meta, snapshot).await;
         self.trip("install a snapshot", result)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<OpenraftSnapshot>, io::Error> {
         let current = self.trip("read the current snapshot", self.store.current())?;
-        Ok(current.map(|view| Snapshot { meta: view.meta().clone(), snapshot: SnapshotSource::Sending(view) }))
+        Ok(current
+            .map(|view| Snapshot { meta: view.meta().clone(), snapshot: SnapshotSource::Sending(view) }))
     }
 }
 

@@ -15,7 +15,10 @@ pub const COMMAND_BYTES_MAX: usize = CLIENT_MESSAGE_BYTES_MAX;
 // openraft has no byte cap and repeats a message that a peer refuses for ever: what a read for replication returns, one
 // entry over the cut included, must fit into a message between peers.
 const _: () = {
-    assert!(COMMAND_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX <= APPEND_BYTES_MAX, "an entry fits an append request");
+    assert!(
+        COMMAND_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX <= APPEND_BYTES_MAX,
+        "an entry fits an append request"
+    );
     assert!(
         APPEND_BYTES_MAX + COMMAND_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX < PEER_MESSAGE_BYTES_MAX,
         "an append request, cut after the entry that exceeds the limit, fits a message between peers"
@@ -103,7 +106,10 @@ impl Options {
             (self.snapshot_every > 0, "snapshot_every must be at least 1"),
             (self.append_entries_max > 0, "append_entries_max must be at least 1"),
             (self.proposals_max > 0, "proposals_max must be at least 1"),
-            (self.proposal_bytes_max >= COMMAND_BYTES_MAX, "proposal_bytes_max must hold the largest command"),
+            (
+                self.proposal_bytes_max >= COMMAND_BYTES_MAX,
+                "proposal_bytes_max must hold the largest command",
+            ),
             (self.proposal_bytes_max <= u32::MAX as usize, "proposal_bytes_max must be below 4 GiB"),
             (self.reads_max > 0, "reads_max must be at least 1"),
         ];

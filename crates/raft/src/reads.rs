@@ -14,14 +14,14 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::Group;
 use crate::store::Store;
 use crate::types::{NodeId, TypeConfig};
-use crate::Group;
 
 /// Rounds under way at once at most. More than one hides the wait for the next round; many would be many messages.
 const ROUNDS_MAX: usize = 4;
@@ -132,7 +132,9 @@ fn read_error(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -
             ReadError::NotLeader { leader: forward.leader_id }
         }
         // It may be cut off while another leads: ask elsewhere.
-        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::NotLeader { leader: None },
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => {
+            ReadError::NotLeader { leader: None }
+        }
         RaftError::Fatal(_) => ReadError::Stopped,
     }
 }

@@ -17,6 +17,7 @@ use pi_types::{ClusterName, RegionName, TenantId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Duration, Instant};
 
+use crate::Group;
 use crate::codec;
 use crate::fatal::{FatalSignal, chain};
 use crate::log::{LogStore, WriterEnded};
@@ -26,7 +27,6 @@ use crate::reads::{ReadError, Reads};
 use crate::status::{self, Members, Status};
 use crate::store::Store;
 use crate::types::{EncodedCommand, Member, NodeId, Responder, TypeConfig};
-use crate::Group;
 
 /// How often openraft's own state is looked at: its death must end the process, and nothing announces it.
 const WATCHDOG_INTERVAL: Duration = Duration::from_millis(100);
@@ -132,8 +132,12 @@ impl<S: Store> Replica<S> {
         let config = Arc::new(options.config(&format!("{cluster}/{region}"))?);
         let fatal = FatalSignal::default();
         let progress = Progress::new(fatal.clone());
-        let (log, writer_ended) =
-            LogStore::open(Arc::clone(&store), fatal.clone(), options.threads, pi_types::limits::APPEND_BYTES_MAX)?;
+        let (log, writer_ended) = LogStore::open(
+            Arc::clone(&store),
+            fatal.clone(),
+            options.threads,
+            pi_types::limits::APPEND_BYTES_MAX,
+        )?;
         let machine = Machine::with_progress(Arc::clone(&store), progress.clone(), options.threads)?;
         let group = Group::new(node_id, config, network, log, machine)
             .await
@@ -144,8 +148,7 @@ impl<S: Store> Replica<S> {
         let count = move || {
             counter.fetch_add(1, Ordering::Relaxed);
         };
-        let reads =
-            Reads::start(group.clone(), progress.applied_end.subscribe(), options.reads_max, count);
+        let reads = Reads::start(group.clone(), progress.applied_end.subscribe(), options.reads_max, count);
         let inner = Inner {
             cluster,
             region,
@@ -198,7 +201,9 @@ impl<S: Store> Replica<S> {
         }
         let (responder, answered) = Responder::new(room);
         if let Err(fatal) = self.inner.group.client_write_ff(encoded, Some(responder)).await {
-            return Err(ProposeError::Unknown(format!("the group stopped while it was handed over: {fatal}")));
+            return Err(ProposeError::Unknown(format!(
+                "the group stopped while it was handed over: {fatal}"
+            )));
         }
         match tokio::time::timeout_at(deadline, answered).await {
             Ok(Ok(Ok(written))) => Ok(written.data),
@@ -209,10 +214,7 @@ impl<S: Store> Replica<S> {
     }
 
     /// A view of the state that covers every write acknowledged before the call, fixed at one moment.
-    pub async fn read(
-        &self,
-        deadline: impl Into<Instant>,
-    ) -> Result<Arc<dyn Read + Send + Sync>, ReadError> {
+    pub async fn read(&self, deadline: impl Into<Instant>) -> Result<Arc<dyn Read + Send + Sync>, ReadError> {
         if self.stopped() {
             return Err(ReadError::Stopped);
         }
@@ -340,7 +342,8 @@ impl<S: Store> Replica<S> {
     }
 
     fn refuse(&self, reject: Reject) -> Response {
-        let revision = pi_state::Header::read(&*self.inner.store.reader()).map_or(0, |header| header.revision);
+        let revision =
+            pi_state::Header::read(&*self.inner.store.reader()).map_or(0, |header| header.revision);
         Response { revision, replayed: false, outcome: Outcome::Rejected(reject) }
     }
 }

@@ -60,7 +60,12 @@ pub trait StateReceiver: Send + 'static {
     fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
     /// Ends the stream: makes what was received durable on the side and returns it. `keys` is the sender's count; a
     /// different count or digest is an error.
-    fn finish(self: Box<Self>, meta: SnapshotMeta, keys: u64, digest: [u8; 16]) -> io::Result<ReceivedSnapshot>;
+    fn finish(
+        self: Box<Self>,
+        meta: SnapshotMeta,
+        keys: u64,
+        digest: [u8; 16],
+    ) -> io::Result<ReceivedSnapshot>;
 }
 
 /// A complete, checked snapshot on the side, ready to install; its files are removed when it is dropped uninstalled.

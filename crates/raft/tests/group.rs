@@ -34,14 +34,20 @@ async fn a_write_is_answered_by_the_leader_and_read_there_and_others_name_the_le
         assert_eq!(error, ReadError::NotLeader { leader: Some(leader) });
     }
     // What a follower has applied can be read there, and is the same.
-    cluster.eventually("every node has applied the write", |cluster| {
-        cluster.nodes.values().all(|node| used(&*node.read_stale(), "acme") == 1)
-    })
-    .await;
+    cluster
+        .eventually("every node has applied the write", |cluster| {
+            cluster.nodes.values().all(|node| used(&*node.read_stale(), "acme") == 1)
+        })
+        .await;
     cluster
         .eventually("all digests are equal", |cluster| {
             let statuses = cluster.statuses();
-            statuses.values().map(|status| (status.applied_index, status.state_digest)).collect::<BTreeSet<_>>().len() == 1
+            statuses
+                .values()
+                .map(|status| (status.applied_index, status.state_digest))
+                .collect::<BTreeSet<_>>()
+                .len()
+                == 1
         })
         .await;
     assert_eq!(node.status().unwrap().role, Role::Leader);
@@ -118,7 +124,9 @@ async fn a_lost_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     cluster.start_node(first).await;
     cluster.nodes[&first].wait_ready().await.unwrap();
     cluster
-        .eventually("the returned node has both", |cluster| used(&*cluster.nodes[&first].read_stale(), "acme") == 2)
+        .eventually("the returned node has both", |cluster| {
+            used(&*cluster.nodes[&first].read_stale(), "acme") == 2
+        })
         .await;
 }
 
@@ -174,10 +182,14 @@ async fn a_leader_cut_off_serves_no_reads_and_its_write_is_unknown_not_failed() 
     let read = node.read(soon()).await.err().unwrap();
     assert!(matches!(read, ReadError::NotLeader { .. }), "{read:?}");
 
-    cluster.eventually("another leads", |cluster| {
-        cluster.nodes.values().any(|node| node.node_id() != old && node.members().leader == Some(node.node_id()))
-    })
-    .await;
+    cluster
+        .eventually("another leads", |cluster| {
+            cluster
+                .nodes
+                .values()
+                .any(|node| node.node_id() != old && node.members().leader == Some(node.node_id()))
+        })
+        .await;
     // Once the lease is over nothing is appended any more, and it says so.
     let refused = node.propose(create("acme", "refused"), soon()).await.unwrap_err();
     assert!(matches!(refused, ProposeError::NotLeader { .. }), "{refused:?}");
@@ -199,10 +211,14 @@ async fn a_leader_whose_answers_do_not_come_back_is_replaced() {
     for other in (1..=3).filter(|id| *id != old) {
         cluster.router.cut(other, old);
     }
-    cluster.eventually("another leads", |cluster| {
-        cluster.nodes.values().any(|node| node.node_id() != old && node.members().leader == Some(node.node_id()))
-    })
-    .await;
+    cluster
+        .eventually("another leads", |cluster| {
+            cluster
+                .nodes
+                .values()
+                .any(|node| node.node_id() != old && node.members().leader == Some(node.node_id()))
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -228,7 +244,8 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot() {
     cluster.router.isolate(away);
     let node = cluster.nodes[&leader].clone();
     for round in 0..10 {
-        let writes = (0..50).map(|number| node.propose(create("acme", &format!("s{round}-{number}")), soon()));
+        let writes =
+            (0..50).map(|number| node.propose(create("acme", &format!("s{round}-{number}")), soon()));
         for response in join_all(writes).await {
             response.unwrap();
         }
@@ -245,7 +262,9 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot() {
     // Writes go on meanwhile.
     cluster.write(&create("acme", "last")).await;
     cluster
-        .eventually("the follower has everything", |cluster| used(&*cluster.nodes[&away].read_stale(), "acme") == 501)
+        .eventually("the follower has everything", |cluster| {
+            used(&*cluster.nodes[&away].read_stale(), "acme") == 501
+        })
         .await;
     assert!(cluster.nodes[&away].status().unwrap().snapshot_index > behind, "by snapshot");
     assert!(changed.has_changed().unwrap(), "an installed snapshot wakes watchers");
@@ -267,7 +286,9 @@ async fn a_purged_node_restarts() {
         node.propose(create("acme", &format!("s{number}")), soon()).await.unwrap();
     }
     cluster
-        .eventually("the log is purged", |cluster| cluster.nodes[&leader].status().unwrap().purged_index > 100)
+        .eventually("the log is purged", |cluster| {
+            cluster.nodes[&leader].status().unwrap().purged_index > 100
+        })
         .await;
     drop(node);
     cluster.stop_node(leader).await;
@@ -308,11 +329,15 @@ async fn too_many_proposals_and_late_ones_are_refused_unproposed() {
     let cluster = Cluster::formed(Options { proposals_max: 2, ..options() }).await;
     let leader = cluster.leader().await;
     let node = cluster.nodes[&leader].clone();
-    assert_eq!(node.propose(create("acme", "late"), Instant::now()).await.unwrap_err(), ProposeError::Overloaded);
+    assert_eq!(
+        node.propose(create("acme", "late"), Instant::now()).await.unwrap_err(),
+        ProposeError::Overloaded
+    );
 
     cluster.stores.values().for_each(|store| store.sync_ms.store(300, Ordering::SeqCst));
     let quick = Instant::now() + Duration::from_millis(20);
-    let results = join_all((0..5).map(|number| node.propose(create("acme", &format!("s{number}")), quick))).await;
+    let results =
+        join_all((0..5).map(|number| node.propose(create("acme", &format!("s{number}")), quick))).await;
     let overloaded = results.iter().filter(|result| **result == Err(ProposeError::Overloaded)).count();
     assert_eq!(overloaded, 3, "{results:?}");
     // Those that gave up still occupy their room.
@@ -342,7 +367,8 @@ async fn a_change_wakes_its_tenants_watchers_on_every_node() {
     let other = cluster.nodes[&1].changed(&tenant("other"));
     let response = cluster.write(&create("acme", "one")).await;
     for watcher in &mut watchers {
-        let seen = tokio::time::timeout(Duration::from_secs(5), watcher.wait_for(|at| *at >= response.revision));
+        let seen =
+            tokio::time::timeout(Duration::from_secs(5), watcher.wait_for(|at| *at >= response.revision));
         seen.await.unwrap().unwrap();
     }
     assert!(!other.has_changed().unwrap());
@@ -356,7 +382,9 @@ async fn leadership_is_handed_over_on_request() {
     // Once it is up to date.
     cluster.write(&create("acme", "one")).await;
     cluster.nodes[&old].transfer_leader(next).await.unwrap();
-    cluster.eventually("the other leads", |cluster| cluster.nodes[&next].members().leader == Some(next)).await;
+    cluster
+        .eventually("the other leads", |cluster| cluster.nodes[&next].members().leader == Some(next))
+        .await;
     assert_eq!(used(&*cluster.nodes[&next].read(soon()).await.unwrap(), "acme"), 1);
 }
 
@@ -372,7 +400,9 @@ fn a_group_runs_on_one_thread_alone() {
         }
         let leader = cluster.leader().await;
         assert_eq!(used(&*cluster.nodes[&leader].read(soon()).await.unwrap(), "acme"), 50);
-        cluster.eventually("a snapshot is taken", |c| c.nodes[&leader].status().unwrap().snapshot_index > 0).await;
+        cluster
+            .eventually("a snapshot is taken", |c| c.nodes[&leader].status().unwrap().snapshot_index > 0)
+            .await;
     });
 }
 

@@ -69,7 +69,10 @@ async fn entries_are_readable_when_append_returns_and_without_the_store() {
     assert_eq!(store.entries.load(Ordering::SeqCst), 0, "nothing is durable yet");
     assert_eq!(reader.try_get_log_entries(3..20).await.unwrap().len(), 7);
     receiver.await.unwrap().unwrap();
-    assert_eq!(reader.try_get_log_entries(3..20).await.unwrap(), (3..10).map(|i| entry(1, i, 10)).collect::<Vec<_>>());
+    assert_eq!(
+        reader.try_get_log_entries(3..20).await.unwrap(),
+        (3..10).map(|i| entry(1, i, 10)).collect::<Vec<_>>()
+    );
     assert_eq!(store.log_reads.load(Ordering::SeqCst), 0, "fresh entries are served from memory");
 }
 
@@ -124,7 +127,11 @@ async fn a_read_for_replication_is_cut_by_bytes_and_never_empty() {
         let entries = reader.limited_get_log_entries(2, 21).await.unwrap();
         assert_eq!(entries[0].log_id.index, 2);
         assert!((2..=5).contains(&entries.len()), "{} entries of a quarter each", entries.len());
-        assert_eq!(reader.limited_get_log_entries(20, 21).await.unwrap().len(), 1, "a larger entry travels alone");
+        assert_eq!(
+            reader.limited_get_log_entries(20, 21).await.unwrap().len(),
+            1,
+            "a larger entry travels alone"
+        );
     }
 }
 

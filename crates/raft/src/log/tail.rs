@@ -34,6 +34,8 @@ struct Inner {
     bytes: usize,
     /// Everything below this index is durable.
     durable_end: u64,
+    /// The first index there may be: behind `purged`, or where an empty log began.
+    start: u64,
     bounds: LogBounds,
     vote: Option<Vote>,
     /// Counts purges and truncations, so that a reader notices that one overtook it.
@@ -52,8 +54,16 @@ pub(super) struct Segment {
 
 impl Tail {
     pub(super) fn new(bounds: LogBounds, vote: Option<Vote>) -> Self {
-        let durable_end = end_of(bounds.last);
-        Self(Mutex::new(Inner { entries: VecDeque::new(), bytes: 0, durable_end, bounds, vote, epoch: 0 }))
+        let (start, durable_end) = (end_of(bounds.purged), end_of(bounds.last));
+        Self(Mutex::new(Inner {
+            entries: VecDeque::new(),
+            bytes: 0,
+            durable_end,
+            start,
+            bounds,
+            vote,
+            epoch: 0,
+        }))
     }
 
     pub(super) fn bounds(&self) -> LogBounds {
@@ -84,6 +94,7 @@ impl Tail {
             }
             if inner.bounds.last.is_none() {
                 inner.durable_end = entry.log_id.index;
+                inner.start = entry.log_id.index;
             }
             inner.bounds.last = Some(entry.log_id);
             inner.bytes += entry_bytes(entry);
@@ -118,6 +129,7 @@ impl Tail {
             inner.pop_front();
         }
         inner.bounds.purged = Some(upto);
+        inner.start = end_of(Some(upto));
         if end_of(inner.bounds.last) <= end_of(Some(upto)) {
             inner.bounds.last = Some(upto);
         }
@@ -142,7 +154,7 @@ impl Tail {
     /// Finds what the log holds of `start..end`; stops in memory after the entry that exceeds `bytes_max`.
     pub(super) fn segment(&self, start: u64, end: u64, bytes_max: usize) -> Segment {
         let inner = self.0.lock();
-        let start = start.max(end_of(inner.bounds.purged));
+        let start = start.max(inner.start);
         let end = end.min(end_of(inner.bounds.last)).max(start);
         let memory_start = inner.entries.front().map_or(end, |entry| entry.log_id.index);
         let stored = start..memory_start.clamp(start, end);

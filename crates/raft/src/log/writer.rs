@@ -12,10 +12,10 @@ use std::sync::Arc;
 use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::tail::end_of;
 use super::Shared;
+use super::tail::end_of;
 use crate::codec;
-use crate::fatal::{chain, FatalSignal};
+use crate::fatal::{FatalSignal, chain};
 use crate::store::{LogRecord, Store};
 use crate::threads::Threads;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -44,7 +44,15 @@ pub(super) fn start<S: Store>(
     threads: Threads,
     alive: watch::Sender<()>,
 ) -> io::Result<()> {
-    let mut writer = Writer { shared, fatal, records: Vec::new(), bytes: 0, flushed: Vec::new(), committed: None, failed: None };
+    let mut writer = Writer {
+        shared,
+        fatal,
+        records: Vec::new(),
+        bytes: 0,
+        flushed: Vec::new(),
+        committed: None,
+        failed: None,
+    };
     match threads {
         Threads::Real => {
             let run = move || {

@@ -22,7 +22,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn options() -> Options {
     // Relaxed: the tests share a small machine with compilers.
-    let timing = Timing { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600, ..Timing::default() };
+    let timing =
+        Timing { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600, ..Timing::default() };
     Options { timing, ..Options::default() }
 }
 
@@ -56,7 +57,8 @@ impl Cluster {
         let (cluster, region) = ("test".parse().unwrap(), "here".parse().unwrap());
         let store = Arc::clone(&self.stores[&id]);
         let network = net::Factory { from: id, router: Arc::clone(&self.router) };
-        let replica = Replica::start(cluster, region, id, store, network, self.options.clone()).await.unwrap();
+        let replica =
+            Replica::start(cluster, region, id, store, network, self.options.clone()).await.unwrap();
         self.router.join(id, replica.raft().clone());
         self.nodes.insert(id, replica);
     }
@@ -109,7 +111,9 @@ impl Cluster {
 }
 
 pub fn members() -> BTreeMap<NodeId, Member> {
-    (1..=3).map(|id| (id, Member { raft_address: format!("n{id}:1"), client_address: format!("n{id}:2") })).collect()
+    (1..=3)
+        .map(|id| (id, Member { raft_address: format!("n{id}:1"), client_address: format!("n{id}:2") }))
+        .collect()
 }
 
 pub fn soon() -> Instant {
@@ -158,5 +162,11 @@ pub fn set_quota(owner: &str, secrets_max: u32) -> Command {
 }
 
 fn command(owner: &str, request_id: RequestId, kind: CommandKind) -> Command {
-    Command { time_ms: now_ms(), tenant: tenant(owner), principal: "tester".parse().unwrap(), request_id, kind }
+    Command {
+        time_ms: now_ms(),
+        tenant: tenant(owner),
+        principal: "tester".parse().unwrap(),
+        request_id,
+        kind,
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot};
 use parking_lot::Mutex;
@@ -135,7 +135,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let Snapshot { meta, snapshot } = snapshot;
         let sent = Snapshot { meta, snapshot };
-        let answer = self.call(&option, |group| async move { group.install_full_snapshot(vote, sent).await }).await;
+        let answer =
+            self.call(&option, |group| async move { group.install_full_snapshot(vote, sent).await }).await;
         answer.map_err(|error| StreamingError::Unreachable(Unreachable::from_string(error)))
     }
 
