@@ -2,6 +2,7 @@
 //!
 //! One binary for all of it, because linking is what takes the time.
 
+mod binary;
 mod group;
 mod harness;
 mod list;
