@@ -121,7 +121,8 @@ fn refused(details: &Details) -> String {
         }
     }
     // Where the service already names a command, ours would only repeat it.
-    if let (false, Some(hint)) = (text.contains('`'), hint(details.reason.as_deref())) {
+    let names_a_command = text.contains('`') || text.contains("\"pi ");
+    if let (false, Some(hint)) = (names_a_command, hint(details.reason.as_deref())) {
         text.push_str("; ");
         text.push_str(hint);
     }

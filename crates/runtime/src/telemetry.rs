@@ -8,8 +8,11 @@ use std::io::IsTerminal;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// The environment variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
+/// The environment variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`; the default is [`DEFAULT_FILTER`].
 pub const FILTER_ENV: &str = "PI_LOG";
+/// What is logged unless `PI_LOG` says otherwise. openraft tells its inner life at `info`; what an operator needs of it
+/// (leaders, terms, snapshots) our own crates say.
+pub const DEFAULT_FILTER: &str = "info,openraft=warn";
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ pub fn init(service: &'static str, format: Format) -> Result<(), Error> {
 }
 
 fn filter(found: Option<String>) -> Result<EnvFilter, Error> {
-    let found = found.filter(|filter| !filter.is_empty()).unwrap_or_else(|| "info".to_owned());
+    let found = found.filter(|filter| !filter.is_empty()).unwrap_or_else(|| DEFAULT_FILTER.to_owned());
     EnvFilter::try_new(&found).map_err(|error| Error::Filter { found, reason: error.to_string() })
 }
 
