@@ -51,6 +51,10 @@ pub trait StateView: Send + Sync + 'static {
     /// [`StateReceiver::finish`] checks. (Not the digest in the state's header, which leaves the header out.)
     fn totals(&self) -> io::Result<(u64, [u8; 16])>;
     /// Calls `visit(key, value)` for every pair in key order.
+    #[expect(
+        clippy::type_complexity,
+        reason = "an alias would name a lifetime that every implementation must repeat"
+    )]
     fn visit(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()>;
 }
 

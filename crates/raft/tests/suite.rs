@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use common::store::TestStore;
-use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{StorageError, type_config::TypeConfigExt};
 use pi_raft::log::LogStore;
 use pi_raft::machine::Machine;
+use pi_raft::store::{StateView, Store};
 use pi_raft::types::{EncodedCommand, Entry, EntryPayload, LogId, TypeConfig, Vote};
 use pi_raft::{FatalSignal, Threads};
 use pi_storage::PurgeLimit;
@@ -180,4 +181,80 @@ async fn the_first_storage_error_is_final() {
     assert!(append(&mut log, vec![entry(1, 2, 8)]).await.is_err());
     assert!(log.save_vote(&Vote::new(9, 1)).await.is_err());
     assert_eq!(store.entries.load(Ordering::SeqCst), 1);
+}
+
+/// A committed command at an index from 1 (0 is the first membership), as openraft hands it over.
+fn command(index: u64, owner: &str) -> Entry {
+    let payload = EntryPayload::Normal(pi_raft::codec::encode_command(&common::set_quota(owner, 5)));
+    Entry { log_id: LogId::new(1.into(), index), payload }
+}
+
+async fn apply(
+    machine: &mut Machine<TestStore>,
+    entries: impl IntoIterator<Item = Entry>,
+) -> std::io::Result<()> {
+    let items: Vec<_> = entries.into_iter().map(|entry| Ok((entry, None))).collect();
+    machine.apply(futures::stream::iter(items)).await
+}
+
+#[tokio::test]
+async fn a_snapshot_holds_exactly_the_state_at_the_position_it_names() {
+    let store = Arc::new(TestStore::default());
+    let mut machine = Machine::open(Arc::clone(&store), FatalSignal::default(), Threads::Real).unwrap();
+    apply(&mut machine, (1..=10).map(|index| command(index, "before"))).await.unwrap();
+    let frozen = store.freeze().unwrap().totals().unwrap();
+
+    // openraft builds in another task, while apply goes on.
+    let mut builder = machine.try_create_snapshot_builder(true).await.unwrap();
+    apply(&mut machine, (11..20).map(|index| command(index, "after"))).await.unwrap();
+    let snapshot = builder.build_snapshot().await.unwrap();
+
+    assert_eq!(snapshot.meta.last_log_id, Some(LogId::new(1.into(), 10)));
+    let view = store.current().unwrap().unwrap();
+    assert_eq!((view.meta(), view.totals().unwrap()), (&snapshot.meta, frozen));
+}
+
+#[tokio::test]
+async fn ready_entries_share_commits_and_the_position_is_in_the_same_commit() {
+    let store = Arc::new(TestStore::default());
+    let mut machine = Machine::open(Arc::clone(&store), FatalSignal::default(), Threads::Real).unwrap();
+    let count = 10 * pi_raft::machine::APPLY_ENTRIES_MAX as u64;
+    apply(&mut machine, (1..=count).map(|index| command(index, "acme"))).await.unwrap();
+    assert_eq!(store.commits.load(Ordering::SeqCst), 10);
+    assert_eq!(store.applied().unwrap().0, Some(LogId::new(1.into(), count)));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_decoded_stops_the_node_before_anything_of_its_batch_is_committed() {
+    let store = Arc::new(TestStore::default());
+    let fatal = FatalSignal::default();
+    let mut machine = Machine::open(Arc::clone(&store), fatal.clone(), Threads::Real).unwrap();
+    apply(&mut machine, [command(1, "acme"), entry(1, 2, 8)]).await.unwrap_err();
+    assert!(fatal.wait().await.contains("corrupt command at log index 2"), "{:?}", fatal.tripped());
+    assert_eq!(store.applied().unwrap().0, None);
+}
+
+/// Purges the log the first time it is read, as if the purge had overtaken the reader.
+#[tokio::test]
+async fn a_read_that_a_purge_overtakes_starts_over() {
+    let store = Arc::new(TestStore::over(MemoryStore::with_purge_limit(PurgeLimit::Unchecked)));
+    append(&mut open(&store).0, (0..100).map(|index| entry(1, index, 8)).collect()).await.unwrap();
+    // Reopened, so that nothing is in memory.
+    let (log, _) = open(&store);
+    let log = Arc::new(tokio::sync::Mutex::new(log));
+    let mut reader = log.lock().await.get_log_reader().await;
+    let purge = Arc::clone(&log);
+    let handle = tokio::runtime::Handle::current();
+    store.before_read(move || {
+        let purge = Arc::clone(&purge);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                handle.block_on(async { purge.lock().await.purge(LogId::new(1.into(), 49)).await }).unwrap()
+            });
+        });
+        // The writer has done it as well.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    });
+    let entries = reader.try_get_log_entries(10..100).await.unwrap();
+    assert_eq!((entries[0].log_id.index, entries.len()), (50, 50));
 }

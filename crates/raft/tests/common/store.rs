@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pi_raft::store::{LogBounds, LogRecord, ReceivedSnapshot, StateReceiver, StateView, Store};
 use pi_raft::types::{LogId, StoredMembership, Vote};
 use pi_state::{Ops, Read};
 use pi_storage::memory::MemoryStore;
+
+type Hook = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub struct TestStore {
@@ -27,11 +30,17 @@ pub struct TestStore {
     pub broken: AtomicBool,
     /// Every state write fails.
     pub state_broken: AtomicBool,
+    /// Runs before the next read of the log.
+    before_read: Mutex<Option<Hook>>,
 }
 
 impl TestStore {
     pub fn over(inner: MemoryStore) -> Self {
         Self { inner, ..Self::default() }
+    }
+
+    pub fn before_read(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.before_read.lock() = Some(Box::new(hook));
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -70,6 +79,10 @@ impl Store for TestStore {
 
     fn read_log(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<LogRecord>> {
         self.log_reads.fetch_add(1, Ordering::SeqCst);
+        let hook = self.before_read.lock().take();
+        if let Some(hook) = hook {
+            hook();
+        }
         self.inner.read_log(from, to, bytes_max)
     }
 
