@@ -1,0 +1,115 @@
+//! `pi-bench`: how fast the whole path of Pi Secrets is, and how fast etcd is on the same machine in the same run.
+//!
+//! This file is the command line and the order of things. Starting servers is in `servers`, the load (a process of its
+//! own: this program again, as `pi-bench load`) in `load` and `target`, reading `/proc` in `proc`, the machine's
+//! description in `machine`, and figures and their table in `report`. How to read them: `docs/benchmarks.md`.
+
+mod args;
+mod etcd;
+mod load;
+mod machine;
+mod proc;
+mod report;
+mod rounds;
+mod servers;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use args::{Arguments, Run, Task};
+use report::Report;
+use servers::{Etcd, Pi, System};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.task {
+        // One thread: the generator shall take little of the cores it shares with what it measures.
+        Some(Task::Load(load)) => pi_runtime::build(Some(1)).map_err(Into::into).and_then(|runtime| {
+            runtime.block_on(load::run(&load))?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        None => pi_runtime::build(Some(1))
+            .map_err(Into::into)
+            .and_then(|runtime| runtime.block_on(benchmark(&arguments.run))),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts the servers, measures, prints, and ends the servers whatever happened.
+async fn benchmark(run: &Run) -> Result<ExitCode> {
+    let stop = pi_runtime::shutdown::on_signals().context("signal handlers")?;
+    let etcd_binary = if run.skip_etcd { None } else { Some(etcd::binary()?) };
+    let base = match &run.dir {
+        Some(dir) => dir.clone(),
+        // Not the system's temporary directory: that may be memory.
+        None => own_directory()?,
+    };
+    let dir = tempfile::Builder::new()
+        .prefix("pi-bench-")
+        .tempdir_in(&base)
+        .with_context(|| format!("cannot make a directory in {}", base.display()))?;
+    let machine = machine::describe(dir.path())?;
+    eprintln!("{machine}");
+
+    let mut systems = Vec::new();
+    let measured = tokio::select! {
+        measured = measure(run, dir.path(), etcd_binary, &mut systems) => measured,
+        () = stop.requested() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let mut ended = Ok(());
+    for system in &mut systems {
+        ended = ended.and(system.stop().await);
+    }
+    if measured.is_err() || run.keep {
+        eprintln!("data and logs are kept in {}", dir.keep().display());
+    }
+    let report = Report { machine, cases: measured? };
+    ended?;
+
+    println!("{}", report.table());
+    for remark in report.remarks() {
+        println!("{remark}");
+    }
+    if let Some(path) = &run.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(if report.valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fills `systems` as it starts them, so that the caller can end what is running after an error.
+async fn measure(
+    run: &Run,
+    dir: &std::path::Path,
+    etcd_binary: Option<PathBuf>,
+    systems: &mut Vec<System>,
+) -> Result<Vec<report::Case>> {
+    let cases = run.cases()?;
+    if cases.is_empty() {
+        bail!("nothing to measure: --cases and --clients select no case");
+    }
+    let mut pi = Pi::start(dir, run).await;
+    if let Ok(pi) = pi.as_mut() {
+        pi.raise_quotas(target::TENANTS).await?;
+    }
+    systems.push(System::Pi(Box::new(pi?)));
+    if let Some(binary) = etcd_binary {
+        systems.push(System::Etcd(Etcd::start(&binary, dir).await?));
+    }
+    for system in systems.iter() {
+        rounds::prepare(system, run).await?;
+    }
+    rounds::all(&cases, systems, run).await
+}
+
+fn own_directory() -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    Ok(me.parent().context("this program lies in no directory")?.to_path_buf())
+}
