@@ -111,7 +111,7 @@ async fn ids_that_are_malformed_reused_too_old_or_from_the_future_are_refused() 
 }
 
 #[tokio::test]
-async fn a_deadline_that_passed_gets_an_answer_with_details_and_a_bad_one_is_refused() {
+async fn a_deadline_that_passed_is_an_error_and_a_malformed_one_is_refused() {
     let node = Harness::start().await;
     let mut request = tenant("acme", create_request("db"));
     request.set_timeout(Duration::from_nanos(1));
