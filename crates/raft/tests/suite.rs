@@ -12,7 +12,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{StorageError, type_config::TypeConfigExt};
 use pi_raft::log::LogStore;
 use pi_raft::machine::Machine;
-use pi_raft::store::{StateView, Store};
+use pi_raft::store::Store;
 use pi_raft::types::{EncodedCommand, Entry, EntryPayload, LogId, TypeConfig, Vote};
 use pi_raft::{FatalSignal, Threads};
 use pi_storage::PurgeLimit;
