@@ -74,6 +74,9 @@ pub enum Error {
     /// Another snapshot is being received.
     #[error("another snapshot is being received; try again later")]
     Busy,
+    /// The connection to the sender broke, or the sender gave up.
+    #[error("the stream broke: {0}")]
+    Broken(String),
     /// The peer sent nothing for this long.
     #[error("the sender was silent for {0:?}")]
     Silent(Duration),
@@ -94,6 +97,18 @@ impl From<pi_raft::codec::Error> for Error {
 }
 
 impl Error {
+    /// Why an incoming stream of `what` ended with an error: tonic reports bytes that are no message, and messages
+    /// that are too large, with codes of their own.
+    pub(crate) fn of_stream(what: &'static str, status: &Status) -> Self {
+        let reason = status.message().to_owned();
+        match status.code() {
+            Code::Internal | Code::OutOfRange | Code::Unimplemented | Code::InvalidArgument => {
+                Self::Malformed { what, reason }
+            }
+            _ => Self::Broken(reason),
+        }
+    }
+
     /// As an answer to the peer. Causes that concern this node only are not told.
     pub(crate) fn into_status(self) -> Status {
         let (code, reason) = match &self {
@@ -101,6 +116,7 @@ impl Error {
             Self::Malformed { .. } | Self::Frames(_) | Self::EntryTooLarge { .. } => {
                 (Code::InvalidArgument, reason::INVALID_ARGUMENT)
             }
+            Self::Broken(_) => (Code::Aborted, reason::OUTCOME_UNKNOWN),
             Self::Busy => (Code::ResourceExhausted, reason::OVERLOADED),
             Self::Silent(_) => (Code::DeadlineExceeded, reason::OVERLOADED),
             Self::Stopped(_) => (Code::Unavailable, reason::SHUTTING_DOWN),

@@ -24,11 +24,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 pub(crate) async fn next_frame(stream: &mut Streaming<pb::SnapshotFrame>) -> Result<Option<Frame>, Error> {
     let message = tokio::time::timeout(SILENCE_MAX, stream.message()).await;
     let message = message.map_err(|_| Error::Silent(SILENCE_MAX))?;
-    // tonic's own words on undecodable bytes, or on a connection that broke.
-    let message = message.map_err(|status| Error::Malformed {
-        what: "snapshot stream",
-        reason: status.message().to_owned(),
-    })?;
+    let message = message.map_err(|status| Error::of_stream("snapshot stream", &status))?;
     match message {
         None => Ok(None),
         Some(pb::SnapshotFrame { frame: Some(frame) }) => Ok(Some(frame)),

@@ -111,6 +111,7 @@ impl<S: Store> RaftService<S> {
             | Error::Listen { .. }
             | Error::Serve(_)
             | Error::Busy
+            | Error::Broken(_)
             | Error::Silent(_)
             | Error::Stopped(_) => tracing::debug!(%error, "refused a request from a peer"),
         }
@@ -201,8 +202,7 @@ fn requests<S: Store>(
         let message = match messages.message().await {
             Ok(message) => message?,
             Err(status) => {
-                let reason = status.message().to_owned();
-                *refusal.lock() = Some(Error::Malformed { what: "append stream", reason });
+                *refusal.lock() = Some(Error::of_stream("append stream", &status));
                 return None;
             }
         };
