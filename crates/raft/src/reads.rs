@@ -43,12 +43,14 @@ pub enum ReadError {
     Stopped,
 }
 
-type Answer = Result<(), ReadError>;
+/// The end up to which entries must be applied before the reader may read.
+type Answer = Result<u64, ReadError>;
 
 /// Where readers queue.
 #[derive(Clone)]
 pub(crate) struct Reads {
     waiting: mpsc::Sender<oneshot::Sender<Answer>>,
+    applied_end: watch::Receiver<u64>,
 }
 
 impl Reads {
@@ -60,12 +62,12 @@ impl Reads {
         started: impl Fn() + Send + 'static,
     ) -> Self {
         let (waiting, arrivals) = mpsc::channel(reads_max);
-        tokio::spawn(serve(group, applied_end, arrivals, started));
-        Self { waiting }
+        tokio::spawn(serve(group, arrivals, started));
+        Self { waiting, applied_end }
     }
 
     /// Waits until what this node has applied covers every write acknowledged before the call.
-    pub(crate) async fn confirm(&self, deadline: Instant) -> Answer {
+    pub(crate) async fn confirm(&self, deadline: Instant) -> Result<(), ReadError> {
         let (answer, answered) = oneshot::channel();
         match self.waiting.try_send(answer) {
             Ok(()) => {}
@@ -73,17 +75,22 @@ impl Reads {
             Err(mpsc::error::TrySendError::Full(_)) => return Err(ReadError::Timeout),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Stopped),
         }
-        match tokio::time::timeout_at(deadline, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ReadError::Stopped),
-            Err(_) => Err(ReadError::Timeout),
-        }
+        let confirmed = async {
+            let wanted_end = answered.await.map_err(|_| ReadError::Stopped)??;
+            // Each reader waits for apply by itself, within its own deadline: were it part of the round, a leader that
+            // is deposed before its first entry commits would keep the round, and all behind it, waiting.
+            if *self.applied_end.borrow() >= wanted_end {
+                return Ok(());
+            }
+            let mut applied_end = self.applied_end.clone();
+            applied_end.wait_for(|end| *end >= wanted_end).await.map(|_| ()).map_err(|_| ReadError::Stopped)
+        };
+        tokio::time::timeout_at(deadline, confirmed).await.unwrap_or(Err(ReadError::Timeout))
     }
 }
 
 async fn serve<S: Store>(
     group: Group<S>,
-    applied_end: watch::Receiver<u64>,
     mut arrivals: mpsc::Receiver<oneshot::Sender<Answer>>,
     started: impl Fn() + Send + 'static,
 ) {
@@ -99,7 +106,7 @@ async fn serve<S: Store>(
                 }
                 // Only now, after the last of them arrived, does the round start.
                 started();
-                rounds.push(Box::pin(round(Arc::clone(&group), applied_end.clone(), readers)));
+                rounds.push(Box::pin(round(Arc::clone(&group), readers)));
             }
             Some(()) = rounds.next(), if !rounds.is_empty() => {}
         }
@@ -107,23 +114,16 @@ async fn serve<S: Store>(
     while rounds.next().await.is_some() {}
 }
 
-async fn round<S: Store>(
-    group: Arc<Group<S>>,
-    applied_end: watch::Receiver<u64>,
-    readers: Vec<oneshot::Sender<Answer>>,
-) {
-    let answer = confirm_once(&group, applied_end).await;
+async fn round<S: Store>(group: Arc<Group<S>>, readers: Vec<oneshot::Sender<Answer>>) {
+    // Bounded by openraft: it answers at the latest when the leader's lease would have run out.
+    let answer = match group.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        Ok(linearizer) => Ok(linearizer.read_log_id().index() + 1),
+        Err(error) => Err(read_error(error)),
+    };
     for reader in readers {
         // A reader that gave up is gone.
         let _ = reader.send(answer.clone());
     }
-}
-
-async fn confirm_once<S: Store>(group: &Group<S>, mut applied_end: watch::Receiver<u64>) -> Answer {
-    // Bounded by openraft: it answers at the latest when the leader's lease would have run out.
-    let linearizer = group.get_read_linearizer(ReadPolicy::ReadIndex).await.map_err(read_error)?;
-    let wanted_end = linearizer.read_log_id().index() + 1;
-    applied_end.wait_for(|end| *end >= wanted_end).await.map(|_| ()).map_err(|_| ReadError::Stopped)
 }
 
 fn read_error(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> ReadError {

@@ -11,7 +11,11 @@ fn visit(dir: &Path, seen: &mut usize) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             assert!(!text.contains("LeaseRead"), "{} asks for a read by lease", path.display());
-            assert!(!text.contains("LinearizerOption"), "{} chooses how old a confirmation may be", path.display());
+            assert!(
+                !text.contains("LinearizerOption"),
+                "{} chooses how old a confirmation may be",
+                path.display()
+            );
             *seen += 1;
         }
     }
