@@ -351,6 +351,7 @@ fn secret_kind_to_proto(kind: &CommandKind) -> pb::command::Kind {
             namespace,
             name,
             payload,
+            equal_to,
             labels,
             annotations,
             expect_uid,
@@ -363,6 +364,8 @@ fn secret_kind_to_proto(kind: &CommandKind) -> pb::command::Kind {
             annotations: annotations.as_ref().map(|map| pb::StringMap { entries: map.as_map().clone() }),
             expect_uid: expect_uid_to_proto(expect_uid.as_ref()),
             expect_revision: expect_revision_to_proto(*expect_revision),
+            equal_to_uid: expect_uid_to_proto(equal_to.as_ref().map(|(uid, _)| uid)),
+            equal_to_generation: equal_to.map_or(0, |(_, generation)| generation),
         }),
         CommandKind::DeleteSecret { namespace, name, expect_uid, expect_revision } => {
             pb::command::Kind::DeleteSecret(pb::DeleteSecret {
@@ -399,6 +402,8 @@ fn kind_from_proto(kind: pb::command::Kind) -> Result<CommandKind, Error> {
                 namespace: Namespace::try_from(update.namespace).map_err(invalid(WHAT))?,
                 name: SecretName::try_from(update.name).map_err(invalid(WHAT))?,
                 payload: update.payload.map(payload_from_proto).transpose()?,
+                equal_to: expect_uid_from_proto(&update.equal_to_uid)?
+                    .map(|uid| (uid, update.equal_to_generation)),
                 labels: labels.map_err(invalid(WHAT))?,
                 annotations: annotations.map_err(invalid(WHAT))?,
                 expect_uid: expect_uid_from_proto(&update.expect_uid)?,

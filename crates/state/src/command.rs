@@ -41,6 +41,9 @@ pub enum CommandKind {
         name: SecretName,
         /// Sealed for the present uid and the present generation + 1.
         payload: Option<SealedPayload>,
+        /// Without a `payload`: the payload asked for equals that of this uid and generation, so it need not travel.
+        /// Where another is there now, the answer is `Outcome::Reseal`.
+        equal_to: Option<(Uid, u64)>,
         /// New labels.
         labels: Option<Labels>,
         /// New annotations.

@@ -173,6 +173,9 @@ fn command_of(step: &Step, at: usize, clock_ms: i64, model: &mut Model, before: 
                 let next = if right { generation + 1 } else { generation };
                 payload(present_uid, next, bytes, bytes as usize + 28)
             }),
+            // A third of those without a payload stand for one that was equal when the node looked.
+            equal_to: (step.payload.is_none() && at % 3 == 0)
+                .then_some((present_uid, generation.saturating_sub(u64::from(at % 2 == 0)))),
             labels: step.labels.map(labels_of),
             annotations: step.annotations.map(annotations_of),
             expect_uid,

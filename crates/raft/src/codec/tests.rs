@@ -95,6 +95,10 @@ fn kind() -> impl Strategy<Value = CommandKind> {
             CommandKind::UpdateSecret {
                 namespace,
                 name,
+                equal_to: match (&payload, expect_uid) {
+                    (None, Some(uid)) => Some((uid, 3)),
+                    _ => None,
+                },
                 payload,
                 labels,
                 annotations,

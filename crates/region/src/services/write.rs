@@ -11,8 +11,7 @@
 //! - A payload is sealed for (uid, generation + 1). When another update came first, the state machine answers
 //!   `Reseal`, remembers nothing, and this goes round again under the same request id until the deadline.
 //!
-//! Known gap: when the payload was left out as equal and another update replaces it between the read and the commit,
-//! the other's payload stands, as if it had come second, while this answer shows the generation it left.
+//! - A payload left out as equal names the (uid, generation) it equals; another one there by then is `Reseal` as well.
 
 use std::time::Instant;
 
@@ -31,6 +30,16 @@ use crate::wire::secret;
 
 /// The generation of a new secret.
 const FIRST_GENERATION: u64 = 1;
+
+/// What an update's command says of the payload.
+enum Prepared {
+    /// The request has none.
+    Stays,
+    /// It equals that of this uid and generation.
+    Equal(Uid, u64),
+    /// It is another one, sealed for the next generation.
+    Replaces(SealedPayload),
+}
 
 impl<S: Store> Node<S> {
     /// `Secrets/Create`.
@@ -113,10 +122,16 @@ impl<S: Store> Node<S> {
         }
         let tenant = call.tenant()?.clone();
         loop {
+            let (payload, equal_to) = match self.prepare(call, &tenant, &update).await? {
+                Prepared::Stays => (None, None),
+                Prepared::Equal(uid, generation) => (None, Some((uid, generation))),
+                Prepared::Replaces(payload) => (Some(payload), None),
+            };
             let kind = CommandKind::UpdateSecret {
                 namespace: update.target.namespace.clone(),
                 name: update.target.name.clone(),
-                payload: self.prepare(call, &tenant, &update).await?,
+                payload,
+                equal_to,
                 labels: update.labels.clone(),
                 annotations: update.annotations.clone(),
                 expect_uid: update.expect.uid,
@@ -136,26 +151,22 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// The payload an update's command carries: none when it stays or is equal, else sealed for the next generation.
-    async fn prepare(
-        &self,
-        call: &Call,
-        tenant: &TenantId,
-        update: &Update,
-    ) -> Result<Option<SealedPayload>, Failure> {
-        let Some(payload) = &update.payload else { return Ok(None) };
+    /// What an update's command says of the payload.
+    async fn prepare(&self, call: &Call, tenant: &TenantId, update: &Update) -> Result<Prepared, Failure> {
+        let Some(payload) = &update.payload else { return Ok(Prepared::Stays) };
         let view = self.view(call.deadline).await?;
         let target = &update.target;
         let present = self.found(query::payload(&*view, tenant, &target.namespace, &target.name))?;
         let Some((meta, sealed)) = present else {
             // Proposed all the same: a retry of an update whose secret was deleted since must find its stored answer.
             // The uid is nobody's, so a secret that appears meanwhile makes this come back as `Reseal`.
-            return self.seal(tenant, target, new_uid(), FIRST_GENERATION, payload).map(Some);
+            return self.seal(tenant, target, new_uid(), FIRST_GENERATION, payload).map(Prepared::Replaces);
         };
         if self.holds(tenant, &meta, &sealed, payload) {
-            return Ok(None);
+            return Ok(Prepared::Equal(meta.uid, meta.generation));
         }
-        self.seal(tenant, target, meta.uid, meta.generation.saturating_add(1), payload).map(Some)
+        let next = meta.generation.saturating_add(1);
+        self.seal(tenant, target, meta.uid, next, payload).map(Prepared::Replaces)
     }
 
     async fn validate_update(&self, call: &Call, update: Update) -> Result<wire::UpdateResponse, Failure> {

@@ -142,6 +142,7 @@ impl<'a> Txn<'a> {
                 namespace,
                 name,
                 payload,
+                equal_to,
                 labels,
                 annotations,
                 expect_uid,
@@ -151,6 +152,7 @@ impl<'a> Txn<'a> {
                 let expect = secrets::Expect { uid: *expect_uid, revision: *expect_revision };
                 let change = secrets::Update {
                     payload: payload.as_ref(),
+                    equal_to: *equal_to,
                     labels: labels.as_ref(),
                     annotations: annotations.as_ref(),
                 };

@@ -53,6 +53,7 @@ impl Expect {
 #[derive(Clone, Copy)]
 pub(super) struct Update<'c> {
     pub(super) payload: Option<&'c SealedPayload>,
+    pub(super) equal_to: Option<(Uid, u64)>,
     pub(super) labels: Option<&'c Labels>,
     pub(super) annotations: Option<&'c Annotations>,
 }
@@ -125,6 +126,9 @@ impl Txn<'_> {
             if let Err(reject) = check_payload(payload) {
                 return Ok(Outcome::Rejected(reject));
             }
+        }
+        if update.equal_to.is_some_and(|seen| seen != (present.uid, present.generation)) {
+            return Ok(Outcome::Reseal { uid: present.uid, generation: present.generation });
         }
         let same_labels = update.labels.is_none_or(|labels| *labels == present.labels);
         let same_annotations =

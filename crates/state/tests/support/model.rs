@@ -108,6 +108,7 @@ impl Model {
                 namespace,
                 name,
                 payload,
+                equal_to,
                 labels,
                 annotations,
                 expect_uid,
@@ -132,6 +133,9 @@ impl Model {
                     if let Some(reject) = refuse_payload(payload) {
                         return Outcome::Rejected(reject);
                     }
+                }
+                if equal_to.is_some_and(|seen| seen != (secret.uid, secret.generation)) {
+                    return Outcome::Reseal { uid: secret.uid, generation: secret.generation };
                 }
                 let before = secret.clone();
                 if let Some(labels) = labels {

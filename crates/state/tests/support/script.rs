@@ -161,6 +161,7 @@ impl Script {
         let annotations = map(args.take_key("annotations"))?.map(Annotations::from_map).transpose()?;
         let expect_uid = number(args.take_key("expect_uid"))?.map(uid);
         let expect_revision = number(args.take_key("expect_revision"))?;
+        let equal_to = number(args.take_key("equal_to"))?;
         let seal = |size: u64, next_uid: u64, next_generation: u64| {
             let (uid, generation) =
                 (given_uid.unwrap_or(next_uid), given_generation.unwrap_or(next_generation));
@@ -178,10 +179,13 @@ impl Script {
                 let (next_uid, next_generation) =
                     present.map_or((0, 0), |secret| (uid_number(secret.uid), secret.generation + 1));
                 let payload = size.map(|size| seal(size, next_uid, next_generation));
+                let equal_to =
+                    equal_to.map(|generation| (support::uid(given_uid.unwrap_or(next_uid)), generation));
                 CommandKind::UpdateSecret {
                     namespace,
                     name,
                     payload,
+                    equal_to,
                     labels,
                     annotations,
                     expect_uid,
