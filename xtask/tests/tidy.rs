@@ -16,8 +16,20 @@ const OPENRAFT: &str = "0.10.0-alpha.37";
 /// Longer files are split.
 const LINES_MAX: usize = 800;
 /// Packages that do IO, keep time or draw randomness, or belong to a wire: what `pi-types` and `pi-state` never reach.
-const IMPURE: &[&str] =
-    &["getrandom", "h2", "hyper", "mio", "openraft", "prost", "rand", "rocksdb", "rustix", "tokio", "tonic", "uuid"];
+const IMPURE: &[&str] = &[
+    "getrandom",
+    "h2",
+    "hyper",
+    "mio",
+    "openraft",
+    "prost",
+    "rand",
+    "rocksdb",
+    "rustix",
+    "tokio",
+    "tonic",
+    "uuid",
+];
 
 // Dependencies.
 
@@ -39,7 +51,9 @@ fn our_packages_use_each_other_as_the_table_in_architecture_md_says() {
         }
     }
     for (row, edges) in unused {
-        wrong.extend(edges.iter().map(|edge| format!("nothing needs {row} to use {edge}: take it out of the row")));
+        wrong.extend(
+            edges.iter().map(|edge| format!("nothing needs {row} to use {edge}: take it out of the row")),
+        );
     }
     report("docs/architecture.md, the table of crates", wrong);
 }
@@ -124,8 +138,10 @@ fn every_dependency_is_explained() {
         .filter_map(|line| line.split([' ', '=', '.']).next())
         .filter(|name| !name.starts_with("pi-"))
         .collect();
-    let mut wrong: Vec<_> =
-        names.difference(&explained).map(|name| format!("{name} has no row: say why it was chosen")).collect();
+    let mut wrong: Vec<_> = names
+        .difference(&explained)
+        .map(|name| format!("{name} has no row: say why it was chosen"))
+        .collect();
     wrong.extend(explained.difference(&names).map(|name| format!("{name} has a row but is no dependency")));
     report("docs/dependencies.md", wrong);
 }
@@ -169,11 +185,35 @@ fn nothing_unfinished_and_no_unwrap_outside_tests() {
 }
 
 #[test]
+fn no_thread_sleeps_outside_tests() {
+    let product = sources().into_iter().filter(|(path, _)| !is_test(path) && path.starts_with("crates/"));
+    let product: Vec<_> = product.map(|(path, text)| (path, without_tests(&text))).collect();
+    report(
+        "a sleeping thread may be the one that runs everything else: tokio::time::sleep",
+        matches(&product, |line| line.contains("thread::sleep")),
+    );
+}
+
+#[test]
+fn types_and_state_know_no_clock_environment_or_unordered_map() {
+    let pure =
+        |path: &str| ["crates/types/src", "crates/state/src"].iter().any(|root| path.starts_with(root));
+    let pure: Vec<_> = sources().into_iter().filter(|(path, _)| pure(path)).collect();
+    let banned =
+        ["HashMap", "HashSet", "Instant", "SystemTime", "std::env", "std::fs", "std::net", "std::thread"];
+    report(
+        "one log, one state: nothing here differs between replicas",
+        matches(&pure, |line| banned.iter().any(|ban| line.contains(ban))),
+    );
+}
+
+#[test]
 fn no_read_relies_on_a_lease() {
     let banned = ["Lease", "Read"].concat();
+    let product: Vec<_> = sources().into_iter().filter(|(path, _)| !is_test(path)).collect();
     report(
         "reads are linearizable by ReadIndex (docs/adr/0001-openraft-alpha.md)",
-        matches(&sources(), |line| line.contains(&banned)),
+        matches(&product, |line| line.contains(&banned)),
     );
 }
 
@@ -368,7 +408,9 @@ fn without_tests(text: &str) -> String {
     let mut lines = text.lines().peekable();
     let mut kept = Vec::new();
     while let Some(line) = lines.next() {
-        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{')) {
+        if line == "#[cfg(test)]"
+            && lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'))
+        {
             break;
         }
         kept.push(line);

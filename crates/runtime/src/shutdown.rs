@@ -61,6 +61,10 @@ pub fn on_signals() -> std::io::Result<Shutdown> {
             };
             if token.is_requested() {
                 tracing::warn!(signal = name, "second signal: ending at once");
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "whoever asks twice does not want to wait for an orderly end"
+                )]
                 std::process::exit(EXIT_IMPATIENT);
             }
             tracing::info!(signal = name, "shutting down");
