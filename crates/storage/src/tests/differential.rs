@@ -145,14 +145,19 @@ fn compare(calls: &[Call]) {
         let found = answer(store, call, &mut rocks_views);
         assert_eq!(found, expected, "call {at}, {call:?}");
         assert_eq!(content(store), content(&memory), "after call {at}, {call:?}");
-        let covers = |view: Option<std::sync::Arc<dyn StateView>>| view.map(|view| view.meta().last_log_id);
+        let covers = |view: Option<std::sync::Arc<dyn StateView>>| view.and_then(|view| view.meta().last_log_id);
         let (found, expected) = (covers(store.current().unwrap()), covers(memory.current().unwrap()));
         assert!(found >= expected, "the current snapshot is {found:?}, at least {expected:?} was published");
     }
 }
 
+/// How many runs: few, because each opens a database; more by `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(60)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn both_stores_answer_alike(calls in proptest::collection::vec(call(), 1..60)) {
