@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::RwLock;
 use rustix::fs::{Mode, OFlags};
-use std::os::unix::fs::MetadataExt as _;
 use zeroize::Zeroizing;
 
 use super::{Kms, Status, Wrapped};
@@ -132,7 +132,11 @@ pub fn create_key_file(path: &Path) -> Result<String, super::Error> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| error(e.into()))?;
     let mut file = File::from(file);
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(error)?;
+    if let Err(source) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a file would only be in the way of the next try. That it may stay is less than the error at hand.
+        _ = std::fs::remove_file(path);
+        return Err(error(source).into());
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(error)?;
     Ok(key_id)
@@ -171,6 +175,20 @@ impl KeyFile {
     fn keys(&self) -> Arc<Keys> {
         self.keys.read().clone()
     }
+
+    /// Reads the file again, off the runtime's threads. What was loaded stays when that fails.
+    async fn reload(&self) -> Result<Arc<Keys>, super::Error> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || Keys::read(&path)).await;
+        let keys = read.map_err(|_| super::Error::Unavailable {
+            provider: NAME,
+            endpoint: self.path.display().to_string(),
+            why: "this node is stopping".to_owned(),
+        })??;
+        let keys = Arc::new(keys);
+        *self.keys.write() = keys.clone();
+        Ok(keys)
+    }
 }
 
 #[tonic::async_trait]
@@ -180,16 +198,8 @@ impl Kms for KeyFile {
     }
 
     async fn status(&self) -> Result<Status, super::Error> {
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || Keys::read(&path)).await;
-        let keys = read.map_err(|_| super::Error::Unavailable {
-            provider: NAME,
-            endpoint: self.path.display().to_string(),
-            why: "reading it was cancelled".to_owned(),
-        })??;
-        let key_id = keys.first().0.clone();
-        *self.keys.write() = Arc::new(keys);
-        Ok(Status { key_id, version: HEADER.to_owned() })
+        let keys = self.reload().await?;
+        Ok(Status { key_id: keys.first().0.clone(), version: HEADER.to_owned() })
     }
 
     async fn wrap(&self, seed: &Seed) -> Result<Wrapped, super::Error> {
@@ -210,9 +220,13 @@ impl Kms for KeyFile {
     }
 
     async fn unwrap(&self, wrapped: &WrappedSeed) -> Result<Seed, super::Error> {
-        let keys = self.keys();
+        let mut keys = self.keys();
+        if keys.find(&wrapped.key_id).is_none() {
+            // Another node may have rotated to a key that was put here since the last poll.
+            keys = self.reload().await?;
+        }
         let (seed_id, key_id) = (wrapped.seed_id, wrapped.key_id.clone());
-        let Some((_, key)) = keys.0.iter().find(|(id, _)| *id == key_id) else {
+        let Some(key) = keys.find(&key_id) else {
             let endpoint = self.path.display().to_string();
             return Err(super::Error::UnknownKey { seed_id, key_id, endpoint });
         };
@@ -247,6 +261,10 @@ impl Keys {
     fn first(&self) -> (&String, &[u8; KEY_BYTES]) {
         let (id, key) = self.0.first().expect("a file without keys is refused when it is read");
         (id, key)
+    }
+
+    fn find(&self, key_id: &str) -> Option<&[u8; KEY_BYTES]> {
+        self.0.iter().find(|(id, _)| id == key_id).map(|(_, key)| &***key)
     }
 
     fn read(path: &Path) -> Result<Self, Error> {

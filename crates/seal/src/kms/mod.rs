@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** no error of this module shows a seed or a key.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 pub mod key_file;
 pub mod monitor;
 pub mod plugin;

@@ -56,6 +56,13 @@ impl Plugin {
         Ok(Self { endpoint: endpoint.to_owned(), client, timeout })
     }
 
+    /// The timeout goes along, so that the plugin too can give up.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
     /// One call under the timeout, which covers connecting too.
     async fn call<T>(
         &self,
@@ -86,7 +93,7 @@ impl Kms for Plugin {
 
     async fn status(&self) -> Result<Status, Error> {
         let mut client = self.client.clone();
-        let answer = self.call(Words::Quoted, client.status(Request::new(StatusRequest {}))).await?;
+        let answer = self.call(Words::Quoted, client.status(self.request(StatusRequest {}))).await?;
         if !VERSIONS.contains(&answer.version.as_str()) {
             let found = words(&answer.version);
             return Err(self.invalid(format!("version is {found:?}, expected \"v2\" or \"v2beta1\"")));
@@ -102,7 +109,7 @@ impl Kms for Plugin {
     async fn wrap(&self, seed: &Seed) -> Result<Wrapped, Error> {
         let mut client = self.client.clone();
         let request = EncryptRequest { plaintext: seed.expose().to_vec(), uid: call_id() };
-        let answer = self.call(Words::Withheld, client.encrypt(Request::new(request))).await?;
+        let answer = self.call(Words::Withheld, client.encrypt(self.request(request))).await?;
         let wrapped =
             Wrapped { key_id: answer.key_id, ciphertext: answer.ciphertext, annotations: answer.annotations };
         check_wrapped(&wrapped, seed).map_err(|why| self.invalid(why))?;
@@ -117,7 +124,7 @@ impl Kms for Plugin {
             key_id: wrapped.key_id.clone(),
             annotations: wrapped.annotations.clone(),
         };
-        let answer = self.call(Words::Quoted, client.decrypt(Request::new(request))).await?;
+        let answer = self.call(Words::Quoted, client.decrypt(self.request(request))).await?;
         let plaintext = Zeroizing::new(answer.plaintext);
         let bytes = plaintext.len();
         Seed::from_bytes(&plaintext)
@@ -233,37 +240,4 @@ fn call_id() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_unix_sockets_with_a_path_are_endpoints() {
-        assert!(check_endpoint("unix:///run/kms.sock").is_ok());
-        for wrong in ["", "/run/kms.sock", "unix:/run/kms.sock", "unix://", "unix:///", "unix://run/kms.sock"]
-        {
-            assert!(check_endpoint(wrong).is_err(), "{wrong}");
-        }
-        for abstract_socket in ["unix:///@kms", "unix://@kms"] {
-            assert!(check_endpoint(abstract_socket).unwrap_err().contains("abstract"));
-        }
-        assert!(check_endpoint("http://localhost:1").is_err());
-    }
-
-    #[test]
-    fn annotation_keys_are_fully_qualified_domain_names() {
-        for good in ["a.b", "version.kms.example.com", "a.b.", "1.2", &format!("{}.b", "a".repeat(63))] {
-            assert!(is_domain_name(good), "{good}");
-        }
-        for wrong in ["", "a", ".", "a..b", ".a.b", "a.b..", "-a.b", "a-.b", "A.b", "a_b.c", "a.b/c"] {
-            assert!(!is_domain_name(wrong), "{wrong}");
-        }
-        assert!(!is_domain_name(&format!("{}.b", "a".repeat(64))));
-        assert!(!is_domain_name(&"a.".repeat(127).repeat(2)));
-    }
-
-    #[test]
-    fn a_plugins_words_are_one_bounded_line() {
-        assert_eq!(words("a\nb\u{1b}[31m"), "a b [31m");
-        assert_eq!(words(&"é".repeat(1_000)).chars().count(), WORDS_MAX);
-    }
-}
+mod tests;
