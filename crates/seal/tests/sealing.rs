@@ -90,7 +90,7 @@ fn no_bit_can_be_flipped() {
     for bit in 0..sealed.len() * 8 {
         let mut changed = sealed.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        let error = keyring.open(&owned.context(), &changed).err().expect("a flipped bit is found");
+        let error = keyring.open(&owned.context(), &changed).expect_err("a flipped bit is found");
         // What names the format and the seed is told apart, since an operator can act on it; nothing else is.
         match bit / 8 {
             0 => assert_eq!(error, OpenError::UnknownVersion { version: changed[0] }),

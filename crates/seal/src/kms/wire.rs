@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-tonic::include_proto!("v2");
+pub(super) use generated::*;
+
+mod generated {
+    #![expect(clippy::allow_attributes_without_reason, reason = "generated")]
+    tonic::include_proto!("v2");
+}
 
 impl fmt::Debug for EncryptRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -79,7 +79,8 @@ async fn a_plugin_that_is_not_well_is_an_error_with_its_words() {
 
 #[tokio::test]
 async fn a_status_against_the_protocol_is_refused() {
-    let cases: [(&str, fn(&mut Behaviour), &str); 5] = [
+    type Case = (&'static str, fn(&mut Behaviour), &'static str);
+    let cases: [Case; 5] = [
         ("another version", |b| b.version = "v1".to_owned(), "\"v1\""),
         ("no version", |b| b.version.clear(), "version"),
         ("no key", |b| b.keys.clear(), "key_id is empty"),
@@ -195,15 +196,15 @@ async fn a_monitor_follows_its_plugin_down_and_up_and_tells_of_a_rotated_key() {
     let windows = Windows {
         poll: Duration::from_millis(20),
         poll_failing: Duration::from_millis(10),
-        write: Duration::from_millis(400),
-        read: Duration::from_millis(100_000),
+        write: Duration::from_secs(2),
+        read: Duration::from_secs(600),
     };
     let monitor = std::sync::Arc::new(Monitor::new(std::sync::Arc::new(plugin), windows));
     assert!(monitor.may_read().is_err() && monitor.may_write().is_err(), "nothing before the first answer");
     let mut key_ids = monitor.key_ids();
-    let (states, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let (states, mut seen) = tokio::sync::mpsc::channel(16);
     let running = monitor.clone();
-    let task = tokio::spawn(async move { running.run(|state, _| states.send(state).unwrap()).await });
+    let task = tokio::spawn(async move { running.run(|state, _| states.try_send(state).unwrap()).await });
 
     assert_eq!(seen.recv().await, Some(State::Healthy));
     assert!(monitor.may_read().is_ok() && monitor.may_write().is_ok());
