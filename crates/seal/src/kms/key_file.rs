@@ -7,8 +7,9 @@
 //! <32 random bytes in base64>        every key unwraps
 //! ```
 //!
-//! A key's id is the start of its SHA-256. To rotate: put a new key first (on every node), let the region wrap its seeds
-//! again, then take the old key out. All nodes of a region need the same keys.
+//! A key's id is the start of its SHA-256. All nodes of a region need the same keys. To rotate: add the new key at the
+//! end of every node's file, so that all can unwrap with it; move it to the front of every file; let the region wrap its
+//! seeds again; take the old key out.
 //!
 //! The file protects stolen disks, snapshots and backups of the data directory as far as it is kept apart from them; it
 //! does not protect from whoever can read it, and losing it loses every payload.
