@@ -8,6 +8,12 @@
 //! **Invariant:** a [`Token`] has no `Debug`, `Display` or `Serialize` and is wiped from memory when dropped; no error of
 //! this crate quotes one.
 
+pub mod authorize;
+pub mod credential;
+pub mod jwt;
+mod roles;
+
+pub mod tls;
 mod token;
 
 use std::net::IpAddr;
@@ -15,6 +21,8 @@ use std::net::IpAddr;
 use pi_types::{PrincipalName, TenantId};
 use serde::{Deserialize, Serialize};
 
+pub use credential::{AccessKeyId, CredentialRecord, Grant, NodeName, PublicKey, SecretKey};
+pub use roles::{InvalidRoles, Role, Roles};
 pub use token::{Token, bearer};
 
 /// Prefix of an insecure token for a tenant: `insecure:<tenant>`.
