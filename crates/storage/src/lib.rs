@@ -8,6 +8,7 @@
 pub mod conformance;
 mod digest;
 mod error;
+#[cfg(feature = "rocksdb")]
 mod failpoint;
 #[cfg(feature = "rocksdb")]
 mod files;

@@ -1,5 +1,7 @@
 //! What the contract says about positions, votes and snapshots, checked the same way by both implementations.
 
+use std::cmp::Ordering;
+
 use pi_raft::store::{LogRecord, StateView};
 use pi_raft::types::{LogId, SnapshotMeta, Vote};
 
@@ -48,8 +50,10 @@ pub(crate) fn check_follows(last: Option<&LogId>, records: &[LogRecord]) -> Resu
 
 /// Checks that `next` may replace `saved`: a lower vote, or another node's in the same term, would be a second vote.
 pub(crate) fn check_vote(saved: Option<&Vote>, next: &Vote) -> Result<()> {
+    // Votes are ordered in part only: two nodes' votes in one term are neither lower nor higher.
+    let may_follow = |saved: &Vote| next.partial_cmp(saved).is_some_and(Ordering::is_ge);
     match saved {
-        Some(saved) if !(next >= saved) => {
+        Some(saved) if !may_follow(saved) => {
             Err(Error::refused(format!("vote {next} would replace {saved}, which is not lower")))
         }
         _ => Ok(()),

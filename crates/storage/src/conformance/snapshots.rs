@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use pi_raft::store::{ReceivedSnapshot, StateView, Store};
+use pi_raft::store::{ReceivedSnapshot, Store};
 use pi_raft::types::{SnapshotMeta, Vote};
-use pi_state::Read;
 
 use super::{Case, append, commit, live, membership, pairs, puts, read, send, text};
 use crate::position::log_id;

@@ -1,7 +1,6 @@
-//! The open database: column families, meta values, the one way to write, and views that own what they read.
+//! The open database: column families, meta values, the one way to write, and the reader of the newest state.
 
 use std::fs::File;
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +9,7 @@ use parking_lot::RwLock;
 use pi_state::Fatal;
 use rocksdb::{
     BoundColumnFamily, Cache, DBRawIteratorWithThreadMode, DBWithThreadMode, MultiThreaded, ReadOptions,
-    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::error::{Error, Result};
@@ -18,6 +17,7 @@ use crate::failpoint;
 use crate::files::Layout;
 use crate::record::{decode_meta, encode_meta};
 use crate::rocks::options::{META, Options, state_name};
+use crate::rocks::pinned::{PinnedState, Pins};
 
 /// RocksDB with column families that come and go.
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
@@ -202,65 +202,6 @@ pub(crate) fn read_meta(db: &Db, layout: &Layout, key: &'static str) -> Result<O
     stored.map(|stored| Ok(decode_meta(key, &stored)?.to_vec())).transpose()
 }
 
-/// What a view pins: a moment of the database, and the column families to read it from.
-pub(crate) struct Pins<'a> {
-    snapshot: SnapshotWithThreadMode<'a, Db>,
-    state: Family<'a>,
-    meta: Family<'a>,
-}
-
-self_cell::self_cell!(
-    /// A moment of the state that owns its database.
-    pub(crate) struct PinnedState {
-        owner: Arc<Database>,
-        #[covariant]
-        dependent: Pins,
-    }
-);
-
-impl PinnedState {
-    /// A meta value as it was.
-    pub(crate) fn meta(&self, key: &'static str) -> Result<Option<Vec<u8>>> {
-        let Pins { snapshot, meta, .. } = self.borrow_dependent();
-        let stored =
-            snapshot.get_pinned_cf(meta, key).map_err(self.borrow_owner().rocks("read a meta value"))?;
-        stored.map(|stored| Ok(decode_meta(key, &stored)?.to_vec())).transpose()
-    }
-
-    /// Calls `visit` for every pair, without filling the cache that readers live from.
-    pub(crate) fn visit(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let Pins { snapshot, state, .. } = self.borrow_dependent();
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mut pairs = snapshot.raw_iterator_cf_opt(state, options);
-        pairs.seek_to_first();
-        while let Some((key, value)) = pairs.item() {
-            visit(key, value)?;
-            pairs.next();
-        }
-        // An iterator also ends where it cannot read on.
-        Ok(pairs.status().map_err(self.borrow_owner().rocks("read the state"))?)
-    }
-}
-
-impl pi_state::Read for PinnedState {
-    fn get(&self, key: &[u8]) -> std::result::Result<Option<Vec<u8>>, Fatal> {
-        let Pins { snapshot, state, .. } = self.borrow_dependent();
-        let value = snapshot.get_pinned_cf(state, key).map_err(|error| Fatal::Storage(Box::new(error)))?;
-        Ok(value.map(|value| value.to_vec()))
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut pi_state::Visit<'_>,
-    ) -> std::result::Result<(), Fatal> {
-        let Pins { snapshot, state, .. } = self.borrow_dependent();
-        scan(|options| snapshot.raw_iterator_cf_opt(state, options), from, to, visit)
-    }
-}
-
 /// Reads the newest state.
 pub(crate) struct Live(pub(crate) Arc<Database>);
 
@@ -283,7 +224,7 @@ impl pi_state::Read for Live {
 }
 
 /// Visits `from <= key < to` of an iterator.
-fn scan<'a>(
+pub(crate) fn scan<'a>(
     iterator: impl FnOnce(ReadOptions) -> DBRawIteratorWithThreadMode<'a, Db>,
     from: &[u8],
     to: &[u8],

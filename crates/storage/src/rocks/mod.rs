@@ -7,6 +7,7 @@ mod database;
 mod log;
 mod open;
 mod options;
+mod pinned;
 mod state;
 
 use std::io;

@@ -53,7 +53,7 @@ fn check_empty(layout: &Layout) -> Result<()> {
         let entry = entry.map_err(at("list", root))?.file_name();
         let harmless = ["LOCK", "FORMATTING.tmp", "lost+found"].iter().any(|name| entry == *name);
         let ours = ["FORMATTING", "db", "high-water", "marker.tmp"].iter().any(|name| entry == *name);
-        if !harmless && !(interrupted && ours) {
+        if !(harmless || interrupted && ours) {
             let entry = entry.to_string_lossy().into_owned();
             return Err(marker::Error::NotEmpty { path: root.clone(), entry }.into());
         }

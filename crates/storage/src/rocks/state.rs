@@ -7,9 +7,9 @@
 
 use std::fs;
 use std::io;
-use std::sync::Arc;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::{Mutex, RwLock};
 use pi_raft::codec;
@@ -17,15 +17,15 @@ use pi_raft::store::{ReceivedSnapshot, StateReceiver, StateView};
 use pi_raft::types::{LogId, SnapshotMeta, StoredMembership};
 use pi_state::Ops;
 use rocksdb::{IngestExternalFileOptions, SstFileWriter, WriteBatch};
-use std::path::{Path, PathBuf};
 
 use crate::digest::{PairsDigest, StreamCheck};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::files::{at, remove_dir, sync_dir, sync_file};
 use crate::position::{check_advances, check_install, supersedes};
-use crate::rocks::database::{Database, Durability, PinnedState, between, key};
+use crate::rocks::database::{Database, Durability, between, key};
 use crate::rocks::options::{self, state_name};
+use crate::rocks::pinned::PinnedState;
 
 /// The state's part of the store.
 pub(crate) struct State {
@@ -162,8 +162,7 @@ impl State {
         let staging = Staging(Some(dir));
         let old = database.state_number();
         let new = old + 1;
-        let ingested = failing(database, || ingest(database, &staging, new));
-        ingested?;
+        database.poison_on_error(ingest(database, &staging, new))?;
 
         let applied = Applied::from_meta(&snapshot.meta);
         let mut batch = WriteBatch::default();
@@ -182,10 +181,6 @@ impl State {
         failpoint::reach("install.dropped");
         Ok(())
     }
-}
-
-fn failing<T>(database: &Database, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    database.poison_on_error(work())
 }
 
 /// Makes state number `number` from the staged files.

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use pi_raft::store::{LogBounds, Store};
 use pi_raft::types::Vote;
-use pi_state::Read;
 use rocksdb::{DBWithThreadMode, MultiThreaded, Options};
 
 use super::fixture::{Dir, try_open};

@@ -145,7 +145,8 @@ fn compare(calls: &[Call]) {
         let found = answer(store, call, &mut rocks_views);
         assert_eq!(found, expected, "call {at}, {call:?}");
         assert_eq!(content(store), content(&memory), "after call {at}, {call:?}");
-        let covers = |view: Option<std::sync::Arc<dyn StateView>>| view.and_then(|view| view.meta().last_log_id);
+        let covers =
+            |view: Option<std::sync::Arc<dyn StateView>>| view.and_then(|view| view.meta().last_log_id);
         let (found, expected) = (covers(store.current().unwrap()), covers(memory.current().unwrap()));
         assert!(found >= expected, "the current snapshot is {found:?}, at least {expected:?} was published");
     }

@@ -4,7 +4,6 @@ use std::fs;
 
 use pi_raft::store::{LogBounds, Store};
 use pi_raft::types::Vote;
-use pi_state::Read;
 
 use super::fixture::{Dir, expect, marker, options, try_open};
 use crate::conformance::{append, commit, live, pairs, puts, read, send, text};
