@@ -11,6 +11,8 @@
 pub mod authorize;
 pub mod credential;
 pub mod jwt;
+#[cfg(feature = "pki")]
+pub mod pki;
 mod roles;
 
 pub mod tls;

@@ -111,7 +111,11 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.set_permissions(PermissionsExt::from_mode(PRIVATE_MODE))
         .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
-        .map_err(|source| io_error(path, "write", source))
+        .map_err(|source| {
+            // Half a key is in nobody's way.
+            _ = std::fs::remove_file(path);
+            io_error(path, "write", source)
+        })
 }
 
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), Error> {
