@@ -148,10 +148,11 @@ impl Cluster {
     pub async fn leader(&self, region: &str) -> Option<u64> {
         let mut best: Option<(u64, u64)> = None;
         for process in self.state.processes.iter().filter(|p| p.region == region && p.alive()) {
-            if let Ok(status) = self.node_status(region, process.node).await {
-                if status.role == "leader" && best.is_none_or(|(term, _)| status.term > term) {
-                    best = Some((status.term, status.node_id));
-                }
+            if let Ok(status) = self.node_status(region, process.node).await
+                && status.role == "leader"
+                && best.is_none_or(|(term, _)| status.term > term)
+            {
+                best = Some((status.term, status.node_id));
             }
         }
         best.map(|(_, id)| id)

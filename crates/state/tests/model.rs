@@ -174,8 +174,8 @@ fn command_of(step: &Step, at: usize, clock_ms: i64, model: &mut Model, before: 
                 payload(present_uid, next, bytes, bytes as usize + 28)
             }),
             // A third of those without a payload stand for one that was equal when the node looked.
-            equal_to: (step.payload.is_none() && at % 3 == 0)
-                .then_some((present_uid, generation.saturating_sub(u64::from(at % 2 == 0)))),
+            equal_to: (step.payload.is_none() && at.is_multiple_of(3))
+                .then_some((present_uid, generation.saturating_sub(u64::from(at.is_multiple_of(2))))),
             labels: step.labels.map(labels_of),
             annotations: step.annotations.map(annotations_of),
             expect_uid,

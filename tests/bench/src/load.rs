@@ -162,7 +162,7 @@ impl Client {
                 Operation::Create | Operation::Prepare => true,
                 Operation::Access => false,
                 // Not all clients at once.
-                Operation::Mixed => (self.client + number) % MIXED_CREATE_EVERY == 0,
+                Operation::Mixed => (self.client + number).is_multiple_of(MIXED_CREATE_EVERY),
             };
             let done = if create {
                 target.create(connection, Name::new(self.serial, self.client, number)).await
