@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{ReplicationClosed, StreamingError};
 use openraft::network::{RPCOption, RPCTypes, stream_append_sequential};
@@ -179,15 +180,20 @@ impl PeerClient {
 
     /// Opens a pipelined stream. Its requests go through a channel as wide as the window, so that tonic holds nothing
     /// of openraft's.
+    ///
+    /// The first request is taken before anything that can fail: openraft waits between tries where it hands requests
+    /// out, and nowhere else. Without this, a peer that refuses connections is tried thousands of times a second.
     async fn open_stream<'s, S>(
         &'s self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, CallError>>, CallError>
     where
         S: futures::Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let stall = option.soft_ttl().max(STREAM_STALL_MIN);
+        let Some(first) = input.next().await else { return Ok(Box::pin(futures::stream::empty())) };
+        let input = futures::stream::iter([first]).chain(input);
         let lease = self.lease().map_err(Error::into_call_error)?;
         let (outgoing, requests) = mpsc::channel(append::IN_FLIGHT_MAX);
         let mut client = raft_client(&lease);

@@ -1,4 +1,4 @@
-//! Are all replicas the same?
+//! Are all replicas the same, and has one that was away come back?
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use pi_dev::Cluster;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, eventually};
 
 /// Waits until every node of a region said its digest at one same index, and checks every two digests said of one
 /// index on the way. Returns that index. Works under light load too: then it takes a few more looks.
@@ -38,4 +38,21 @@ pub async fn await_equal_replicas(cluster: &Cluster, region: &str) -> Result<u64
         ensure!(Instant::now() < until, "{region}: no common index within {PATIENCE:?}; last seen: {last:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until a node has applied all that the region had committed when this was called.
+///
+/// # Errors
+/// The region has no leader, or the node takes longer than [`PATIENCE`].
+pub async fn await_caught_up(cluster: &Cluster, region: &str, node: u64) -> Result<()> {
+    let committed = || async {
+        let leader = cluster.leader(region).await?;
+        Some(cluster.node_status(region, leader).await.ok()?.committed_index)
+    };
+    let committed = eventually(&format!("{region} has a leader"), committed).await?;
+    let caught_up = || async {
+        let applied = cluster.node_status(region, node).await.ok()?.applied_index;
+        (applied >= committed).then_some(())
+    };
+    eventually(&format!("{region}/{node} has applied {committed}"), caught_up).await
 }

@@ -92,8 +92,8 @@ async fn a_stream_that_gets_no_answers_ends_and_the_next_works() {
     for state in [State::Silent, State::Broken] {
         let (sender, requests) = tokio::sync::mpsc::channel(4);
         let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-        let mut results = client.stream_append(requests, option()).await.unwrap();
         sender.send(append(0..1, 10)).await.unwrap();
+        let mut results = client.stream_append(requests, option()).await.unwrap();
         results.next().await.unwrap().unwrap().unwrap();
         link.set(state);
         sender.send(append(1..2, 10)).await.unwrap();
@@ -113,6 +113,22 @@ async fn a_stream_that_gets_no_answers_ends_and_the_next_works() {
         }
     }
     node.stop().await;
+}
+
+/// openraft waits between tries where it hands a request out. A stream that fails before it asked for one is tried
+/// again at once, for as long as the peer is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_to_a_peer_that_is_away_takes_a_request_before_it_fails() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut client = Network::new(identity(1), Threads::Real).new_client(2, &member(&nobody)).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    let requests = futures::stream::iter(0..9).map(move |index| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        append(index..index + 1, 10)
+    });
+    assert!(client.stream_append(requests, option()).await.is_err());
+    assert_eq!(taken.load(Ordering::Relaxed), 1);
 }
 
 type Frames = Vec<pb::SnapshotFrame>;

@@ -5,18 +5,11 @@ use std::time::{Duration, Instant};
 use pi_client::secrets::watch_response::Kind;
 use pi_client::{CallOptions, secrets};
 use pi_dev::{Cluster, Role};
-use pi_e2e::{Load, TestCluster, US, await_equal_replicas, eventually, one_region, payload, tenant};
+use pi_e2e::{
+    Load, TestCluster, US, await_caught_up, await_equal_replicas, eventually, one_region, payload, tenant,
+};
 
 const WRITERS: usize = 8;
-
-/// Starts nodes and waits until each says that it applied what the others did.
-async fn start_and_catch_up(cluster: &mut TestCluster, nodes: &[u64]) {
-    for node in nodes {
-        cluster.start(Role::Region, US, *node).unwrap();
-    }
-    cluster.await_leader(US).await.unwrap();
-    await_equal_replicas(cluster, US).await.unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_leader_under_load_loses_no_acknowledged_write_and_writing_goes_on() {
@@ -32,12 +25,8 @@ async fn killing_the_leader_under_load_loses_no_acknowledged_write_and_writing_g
         load.progress(300).await.unwrap();
         println!("leader {leader} killed; 300 more writes within {:.2?}", killed.elapsed());
         cluster.start(Role::Region, US, leader).unwrap();
-        // With the killed one still away, the next kill would take the majority.
-        let back = || async {
-            let behind = cluster.node_status(US, leader).await.ok()?;
-            (behind.role == "follower" && behind.applied_index > 0).then_some(())
-        };
-        eventually("the killed leader follows", back).await.unwrap();
+        // With the killed one still behind, the next kill would take the majority.
+        await_caught_up(&cluster, US, leader).await.unwrap();
     }
     let history = load.stop().await.unwrap();
     history.verify().await.unwrap();
@@ -58,7 +47,9 @@ async fn killing_all_three_nodes_under_load_loses_no_acknowledged_write() {
     let load = Load::start(&cluster, US, WRITERS).await.unwrap();
     load.progress(500).await.unwrap();
     kill_together(&cluster).await;
-    start_and_catch_up(&mut cluster, &[1, 2, 3]).await;
+    for node in 1..=3 {
+        cluster.start(Role::Region, US, node).unwrap();
+    }
     // The writers ask for the outcome of what was under way, and go on.
     load.progress(200).await.unwrap();
     let history = load.stop().await.unwrap();
@@ -87,13 +78,15 @@ async fn a_watch_across_the_leaders_death_tells_every_change_once_and_in_order()
     let mut cluster = TestCluster::start("watch", one_region).await.unwrap();
     let client = cluster.client(&tenant("watch"), US).unwrap();
     let mut watch = client.watch(secrets::WatchRequest::default(), CallOptions::default()).unwrap();
+    let first = watch.next().await.unwrap().unwrap();
+    assert_eq!(first.kind(), Kind::Synced, "the state is empty, and changes follow");
     let watched = tokio::spawn(async move {
         let mut seen = Vec::new();
         loop {
             let answer = watch.next().await.expect("not refused").expect("mends itself");
             let name = answer.secret.as_ref().map(|secret| secret.name.clone()).unwrap_or_default();
             match answer.kind() {
-                Kind::Existing | Kind::Synced | Kind::Progress => {}
+                Kind::Progress => {}
                 _ if name == "end" => return seen,
                 kind => seen.push((kind, answer.revision)),
             }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use pi_client::{CallOptions, secrets};
 use pi_dev::{Role, bin_dir};
-use pi_e2e::{Load, TestCluster, US, await_equal_replicas, eventually, one_region, payload, tenant};
+use pi_e2e::{
+    Load, TestCluster, US, await_caught_up, await_equal_replicas, eventually, one_region, payload, tenant,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tonic::transport::Endpoint;
@@ -78,15 +80,12 @@ async fn health(address: String) -> Vec<ServingStatus> {
     said
 }
 
-async fn is_serving(address: &str, service: &str) -> Option<()> {
+async fn is_serving(address: &str) -> Option<()> {
     let channel = Endpoint::from_shared(format!("http://{address}")).ok()?.connect().await.ok()?;
-    let request = HealthCheckRequest { service: service.to_owned() };
+    let request = HealthCheckRequest { service: String::new() };
     let status = HealthClient::new(channel).check(request).await.ok()?.into_inner().status();
     (status == ServingStatus::Serving).then_some(())
 }
-
-/// Can serve linearizable requests now.
-const SECRETS: &str = "pi.secrets.v1.Secrets";
 
 /// Every node, the leader among them, is stopped and started under load, one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,17 +95,16 @@ async fn on_sigterm_a_node_says_not_serving_first_and_ends_with_0_and_writing_go
     load.progress(50).await.unwrap();
     for node in 1..=3 {
         let address = cluster.process(Role::Region, US, node).address.clone();
-        let serves = || is_serving(&address, SECRETS);
         cluster.stop(Role::Region, US, node).await.unwrap();
         let mut own = Own::start(&cluster, Role::Region, US, node);
-        eventually("the node serves", serves).await.unwrap();
+        await_caught_up(&cluster, US, node).await.unwrap();
         let status = tokio::spawn(health(address.clone()));
         load.progress(50).await.unwrap();
         own.terminate();
         assert_eq!(own.exit_code().await, Some(0), "node {node}");
         assert_eq!(status.await.unwrap(), [ServingStatus::Serving, ServingStatus::NotServing]);
         cluster.start(Role::Region, US, node).unwrap();
-        eventually("the node serves again", serves).await.unwrap();
+        await_caught_up(&cluster, US, node).await.unwrap();
     }
     let history = load.stop().await.unwrap();
     history.verify().await.unwrap();
@@ -130,7 +128,7 @@ async fn on_sigterm_a_gateway_says_not_serving_first_finishes_what_is_under_way_
     client.create(create("one"), CallOptions::default()).await.unwrap();
     let address = cluster.gateways()[0].clone();
     let status = tokio::spawn(health(address.clone()));
-    let serving = || is_serving(&address, "");
+    let serving = || is_serving(&address);
     eventually("the gateway says that it serves", serving).await.unwrap();
     own.terminate();
     assert_eq!(own.exit_code().await, Some(0));
