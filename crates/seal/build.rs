@@ -10,7 +10,7 @@ const FILE: &str = "kms/v2/kms.proto";
 const REDACTED: [&str; 2] = ["v2.EncryptRequest", "v2.DecryptResponse"];
 
 fn main() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let root = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.join(FILE).display());
     println!("cargo::rerun-if-changed=build.rs");
 

@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-/// The workspace's root.
+/// The workspace's root. Asked for at run time: checkouts that share a target directory share this binary too.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf)
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it: run `cargo xtask`");
+    PathBuf::from(xtask).parent().map_or_else(|| PathBuf::from("."), std::path::Path::to_path_buf)
 }
 
 /// A cargo command in the workspace's root.

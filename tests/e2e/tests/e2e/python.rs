@@ -45,7 +45,8 @@ async fn a_python_client_generated_from_the_protos_creates_reads_and_watches() {
         }
     };
     let cluster = shared().await.unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let root = Path::new(&manifest_dir);
     let generated = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
     command
