@@ -278,16 +278,18 @@ pub fn decide(
     if !fits(action, resource) {
         return Decision::Deny;
     }
+    if action == Action::ListRegions {
+        // Public: answered before anybody is identified.
+        return Decision::Allow;
+    }
     match caller {
-        Caller::Anonymous => allow_if(action == Action::ListRegions),
+        Caller::Anonymous => Decision::Deny,
         Caller::Tenant { tenant, roles, .. } => for_tenant(tenant, *roles, action, resource),
         Caller::Kubelet { node_name, region, .. } => {
             allow_if(region == here && for_kubelet(node_name, action, resource, pods))
         }
         Caller::Operator { .. } => allow_if(for_operator(action)),
-        Caller::Gateway { .. } => {
-            allow_if(matches!(action, Action::ListRegions | Action::GetMembers | Action::Forward))
-        }
+        Caller::Gateway { .. } => allow_if(matches!(action, Action::GetMembers | Action::Forward)),
         Caller::Node { region, .. } => allow_if(region == here && matches!(action, Action::Raft)),
     }
 }
@@ -336,7 +338,6 @@ const fn allow_if(allowed: bool) -> Decision {
 fn for_tenant(own: &TenantId, roles: Roles, action: Action, resource: &Resource<'_>) -> Decision {
     let any_of = |wanted: &[Role]| wanted.iter().any(|role| roles.contains(*role));
     let allowed = match action {
-        Action::ListRegions => return Decision::Allow,
         Action::GetRegion => return allow_if(!roles.is_empty()),
         Action::CreateSecret
         | Action::UpdateSecret
@@ -357,6 +358,7 @@ fn for_tenant(own: &TenantId, roles: Roles, action: Action, resource: &Resource<
         | Action::Heartbeat
         | Action::WatchNode
         | Action::ListNodes
+        | Action::ListRegions
         | Action::Bootstrap
         | Action::SetQuota
         | Action::ReadStatus
@@ -373,6 +375,8 @@ fn for_tenant(own: &TenantId, roles: Roles, action: Action, resource: &Resource<
     match (allowed, resource.tenant()) {
         (false, _) | (true, None) => Decision::Deny,
         (true, Some(tenant)) if tenant == own => Decision::Allow,
+        // What is to be made is absent anyway.
+        (true, Some(_)) if matches!(action, Action::CreateSecret | Action::CreatePod) => Decision::Deny,
         (true, Some(_)) => Decision::DenyAsAbsent,
     }
 }
@@ -388,7 +392,7 @@ fn for_kubelet(node: &NodeName, action: Action, resource: &Resource<'_>, pods: &
         (Action::RegisterNode | Action::Heartbeat | Action::WatchNode, Resource::Node(named)) => {
             *named == node
         }
-        (Action::ListRegions | Action::GetRegion, _) => true,
+        (Action::GetRegion, _) => true,
         _ => false,
     }
 }

@@ -1,12 +1,16 @@
-//! Who is calling: credentials and the principal they prove.
+//! Who is calling, and what they may do: credentials and the tokens they sign, TLS between processes, and the table of
+//! authorization.
 //!
-//! Responsible for reading the `authorization` metadata, verifying it, and naming the principal. What a principal may
-//! do is not decided here yet; the pure authorization table and real credentials (signed tokens, TLS identities) come
-//! with the security work and take the place of [`InsecurePolicy`] behind the same [`verify`].
+//! A user has a [`credential`]: an access key and an Ed25519 secret key. Its client signs a short-lived token for the
+//! region it talks to ([`jwt`]); the region verifies it with the public half that it stores. Processes of the cluster know
+//! each other by the identity in their TLS certificates ([`tls`]; the feature `pki` makes some). Either way a caller comes
+//! out, and [`authorize`] decides. Where credentials are stored, who listens where and what is audited is the caller's.
+//!
+//! Tokens that only claim ([`InsecurePolicy`]) are for development on one machine.
 //!
 //! **Invariant:** identity comes from the credential alone, never from a field of a request.
-//! **Invariant:** a [`Token`] has no `Debug`, `Display` or `Serialize` and is wiped from memory when dropped; no error of
-//! this crate quotes one.
+//! **Invariant:** a [`Token`] and a [`SecretKey`] have no `Debug`, `Display` or `Serialize` and are wiped from memory when
+//! dropped; no error of this crate quotes one.
 
 pub mod authorize;
 pub mod credential;

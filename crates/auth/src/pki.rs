@@ -18,12 +18,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, RootCertStore};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::tls::{Pair, PeerIdentity, files};
+use crate::tls::{Pair, PeerIdentity, dates, files};
 
 /// The CA's certificate, to be given to every process.
 pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
@@ -127,7 +127,7 @@ pub struct Issued {
 /// One of the files exists, or cannot be written; nothing is left behind then.
 pub fn create_ca(dir: &Path, cluster: &ClusterName, now: SystemTime) -> Result<Ca, Error> {
     let key = Key::generate()?;
-    let mut params = ca_params(cluster)?;
+    let mut params = ca_params(cluster, &key)?;
     Validity::days(now, CA_DAYS).apply(&mut params)?;
     let certificate = params.self_signed(&key).map_err(Error::Crypto)?;
     let issued = Issued { certificate_pem: certificate.pem(), key_pem: key.to_pem() };
@@ -150,7 +150,8 @@ impl Ca {
         let key_pem = files::read_private(&key_path)?;
         let key_text = str::from_utf8(&key_pem).map_err(|_| Error::NotOurs { path: key_path.clone() })?;
         let key = KeyPair::from_pem(key_text).map_err(|_| Error::NotOurs { path: key_path })?;
-        let issuer = Issuer::new(ca_params(&cluster)?, Key(key));
+        let key = Key(key);
+        let issuer = Issuer::new(ca_params(&cluster, &key)?, key);
         Ok(Self { cluster, certificate, path, issuer })
     }
 
@@ -255,13 +256,17 @@ impl rcgen::SigningKey for Key {
     }
 }
 
-/// Deterministic but for key and dates, so that [`Ca::open`] finds the issuer's name again.
-fn ca_params(cluster: &ClusterName) -> Result<CertificateParams, Error> {
+/// Follows from cluster and key, so that [`Ca::open`] finds the issuer's name again; and names no other CA, so that one
+/// is not taken for its successor.
+fn ca_params(cluster: &ClusterName, key: &Key) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Pi Secrets");
-    params.distinguished_name.push(DnType::CommonName, "Pi Secrets CA");
     params.distinguished_name.push(DnType::OrganizationalUnitName, cluster.as_str());
+    let public = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.0.public_key_raw());
+    let start = public.as_ref().first_chunk::<8>().expect("SHA-256 has 32 bytes");
+    let name = format!("Pi Secrets CA {:016x}", u64::from_be_bytes(*start));
+    params.distinguished_name.push(DnType::CommonName, name);
     params.subject_alt_names = vec![uri(&format!("pi://{cluster}/ca"))?];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -305,18 +310,15 @@ fn check(ca: &Ca, leaf: &CertificateDer<'_>, validity: Validity) -> Result<(), E
     roots.add(ca.certificate.clone()).map_err(|_| not_ours())?;
     let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
     let parsed = rustls::server::ParsedCertificate::try_from(leaf).map_err(|_| not_ours())?;
-    // Its last moment: the CA must live that long.
-    let since_epoch =
-        validity.not_after.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Validity)?;
-    let last = UnixTime::since_unix_epoch(since_epoch);
-    let checked =
-        rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], last, algorithms.all);
-    checked.map_err(|error| match error {
-        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
-            Error::Outlives { path: ca.path.clone() }
-        }
-        _ => not_ours(),
-    })
+    let last = validity.not_after.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Validity)?;
+    // The check of a chain looks at no authority's dates.
+    let (_, ca_not_after_ms) = dates(&ca.certificate).ok_or_else(not_ours)?;
+    if last.as_millis() > u128::try_from(ca_not_after_ms).unwrap_or_default() {
+        return Err(Error::Outlives { path: ca.path.clone() });
+    }
+    let last = UnixTime::since_unix_epoch(last);
+    rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], last, algorithms.all)
+        .map_err(|_| not_ours())
 }
 
 #[cfg(test)]

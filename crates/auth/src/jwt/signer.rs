@@ -79,4 +79,9 @@ impl Signer {
     pub fn forget(&self) {
         self.tokens.lock().clear();
     }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.tokens.lock().len()
+    }
 }

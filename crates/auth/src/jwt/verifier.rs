@@ -40,7 +40,7 @@ pub struct Verified {
 pub struct Verifier<C> {
     here: Audience,
     credentials: C,
-    cache: Mutex<Cache>,
+    pub(super) cache: Mutex<Cache>,
 }
 
 impl<C: Credentials> Verifier<C> {
@@ -80,8 +80,7 @@ impl<C: Credentials> Verifier<C> {
         {
             return Ok(verified);
         }
-        let proof_and_record = self.prove(token)?;
-        let (proof, record) = proof_and_record;
+        let (proof, record) = self.prove(token)?;
         check_times(proof.issued_s, proof.expires_s, now_s)?;
         let expires_s = proof.expires_s;
         self.cache.lock().insert(hash, proof);
@@ -146,7 +145,7 @@ fn check_times(issued_s: i64, expires_s: i64, now_s: i64) -> Result<(), Error> {
     Ok(())
 }
 
-fn hash(token: &str) -> [u8; 32] {
+pub(super) fn hash(token: &str) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

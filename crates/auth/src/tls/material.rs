@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 use x509_cert::der::Decode;
 use zeroize::Zeroize;
 
@@ -196,14 +196,24 @@ fn load(paths: &Paths, provider: &Arc<CryptoProvider>) -> Result<Loaded, Error> 
     Ok(Loaded { trust, own })
 }
 
+/// webpki does not look at the dates of authorities, so expired ones are left out here; a bundle may hold some.
 fn load_trust(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Trust, Error> {
-    let certificates = read_certificates(path)?;
     let mut roots = RootCertStore::empty();
     let mut not_after_ms = i64::MAX;
-    for certificate in certificates {
-        // Not refused when expired: a bundle may hold an old one. It verifies nothing any more.
-        not_after_ms = not_after_ms.min(validity(path, &certificate)?.1);
+    let mut expired = None;
+    for certificate in read_certificates(path)? {
+        match check_dates(path, &certificate) {
+            Ok(end_ms) => not_after_ms = not_after_ms.min(end_ms),
+            Err(error @ (Error::Expired { .. } | Error::NotYetValid { .. })) => {
+                expired = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         roots.add(certificate).map_err(|source| unusable(path, source))?;
+    }
+    if let (true, Some(error)) = (roots.is_empty(), expired) {
+        return Err(error);
     }
     let roots = Arc::new(roots);
     let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
@@ -257,7 +267,8 @@ fn check_issuer(trust: &Trust, own: &Own, path: &Path, provider: &CryptoProvider
 }
 
 fn check_dates(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, Error> {
-    let (not_before_ms, not_after_ms) = validity(path, certificate)?;
+    let (not_before_ms, not_after_ms) =
+        dates(certificate).ok_or_else(|| unusable(path, CertificateError::BadEncoding.into()))?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis);
     if now_ms > not_after_ms {
         return Err(Error::Expired { path: path.to_owned(), ago_s: (now_ms - not_after_ms) / 1_000 });
@@ -268,12 +279,11 @@ fn check_dates(path: &Path, certificate: &CertificateDer<'_>) -> Result<i64, Err
     Ok(not_after_ms)
 }
 
-/// First and last moment, in milliseconds since 1970.
-fn validity(path: &Path, certificate: &CertificateDer<'_>) -> Result<(i64, i64), Error> {
-    let parsed = x509_cert::Certificate::from_der(certificate)
-        .map_err(|_| unusable(path, rustls::CertificateError::BadEncoding.into()))?;
+/// First and last moment of a certificate, in milliseconds since 1970. `None` for what is no certificate.
+pub(crate) fn dates(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
     let validity = parsed.tbs_certificate().validity();
-    Ok((millis(validity.not_before.to_unix_duration()), millis(validity.not_after.to_unix_duration())))
+    Some((millis(validity.not_before.to_unix_duration()), millis(validity.not_after.to_unix_duration())))
 }
 
 fn millis(since_epoch: Duration) -> i64 {

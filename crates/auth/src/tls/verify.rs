@@ -19,7 +19,7 @@ use rustls::{
 };
 
 use super::material::{Material, Trust};
-use super::{Expected, PeerIdentity};
+use super::{Expected, IdentityError, PeerIdentity};
 
 /// Shows the certificate that is loaded now, as a server or as a client.
 pub(super) struct Resolver(pub(super) Arc<Material>);
@@ -196,8 +196,25 @@ fn trust(trust: &Option<Trust>) -> Result<&Trust, Error> {
 fn check_identity(certificate: &CertificateDer<'_>, expected: &Expected) -> Result<(), Error> {
     PeerIdentity::of_certificate(certificate)
         .and_then(|identity| expected.check(&identity))
-        .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
+        .map_err(|error| CertificateError::Other(OtherError(Arc::new(Readable(error)))).into())
 }
+
+/// rustls prints the `Debug` of what it does not know; this one is for people.
+struct Readable(IdentityError);
+
+impl fmt::Debug for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Readable {}
 
 fn verify_signature(
     material: &Material,
