@@ -63,8 +63,9 @@ pub async fn prepare(args: &CredentialArgs, host: &mut Host) -> Result<Prepared,
 /// Checks bytes as the region will.
 fn finish(mut bytes: Zeroizing<Vec<u8>>) -> Result<Prepared, Failure> {
     let refused = |invalid: pi_types::Invalid| Failure::local(invalid.to_string());
-    let warnings = docker_config::check(&bytes).map_err(refused)?;
+    // First, because it checks the size first: of a file that is too large, that is the cause.
     let payload = Payload::new(std::mem::take(&mut *bytes)).map_err(refused)?;
+    let warnings = docker_config::check(payload.expose()).map_err(refused)?;
     Ok(Prepared { payload, warnings })
 }
 

@@ -148,7 +148,7 @@ fn rejected(reject: &Reject, scene: &Scene) -> Status {
             );
             error_at(scene, Code::NotFound, reason::SECRET_NOT_FOUND, text).build()
         }
-        Reject::QuotaExceeded { used, quota } => quota_exceeded(*used, *quota, scene),
+        Reject::QuotaExceeded { used, quota } => quota_exceeded(*used, *quota, scene, &name),
         Reject::PayloadTooLarge { bytes } => {
             let violation = Violation { reason: reason::PAYLOAD_TOO_LARGE, ..too_large(u64::from(*bytes)) };
             invalid(&[violation], scene)
@@ -191,11 +191,12 @@ fn quota_of(scene: &Scene, metric: &str, limit: u64, description: String) -> Quo
     }
 }
 
-fn quota_exceeded(used: u32, quota: u32, scene: &Scene) -> Status {
+/// Begins as Kubernetes' own refusal does.
+fn quota_exceeded(used: u32, quota: u32, scene: &Scene, name: &str) -> Status {
     let region = &scene.region;
     let tenant = scene.tenant.as_deref().unwrap_or("?");
     let text = format!(
-        "secrets quota exceeded: tenant {tenant} has {used} of {quota} secrets in region {region} (all namespaces \
+        "secrets \"{name}\" is forbidden: exceeded quota: tenant {tenant} has {used} of {quota} secrets in region {region} (all namespaces \
          count); delete one with \"pi secret delete NAME\" or ask an operator for a higher quota"
     );
     let description = format!("{used} of {quota} secrets in use, all namespaces together");

@@ -54,7 +54,7 @@ fn rejections() -> Vec<Row> {
             Code::ResourceExhausted,
             reason::QUOTA_EXCEEDED,
             &[
-                "secrets quota exceeded: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
+                "secrets \"db\" is forbidden: exceeded quota: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
             delete one with \"pi secret delete NAME\" or ask an operator for a higher quota",
             ],
             false,

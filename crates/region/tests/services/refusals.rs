@@ -33,9 +33,10 @@ async fn creates_are_exact_under_64_concurrent_ones() {
             (details.code, details.reason.as_deref()),
             (Code::ResourceExhausted, Some("QUOTA_EXCEEDED"))
         );
+        let (_, cause) = details.message.split_once("is forbidden: ").expect("Kubernetes' words come first");
         assert_eq!(
-            details.message,
-            "secrets quota exceeded: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
+            cause,
+            "exceeded quota: tenant acme has 8 of 8 secrets in region us-central1 (all namespaces count); \
              delete one with \"pi secret delete NAME\" or ask an operator for a higher quota"
         );
         assert_eq!(details.quotas[0].limit, 8);
