@@ -19,7 +19,7 @@ use anyhow::{Result, bail};
 pub use cluster::{EU, Shared, TestCluster, US, one_region, shared, small_snapshots};
 pub use load::{History, Load};
 pub use pi::{Pi, Ran};
-pub use replicas::{await_caught_up, await_equal_replicas};
+pub use replicas::{await_caught_up, await_equal_replicas, check_logs_are_small};
 
 /// How long a condition is awaited before a test fails. Far longer than anything takes on an idle machine: two busy
 /// cores are the least the suite must pass on.

@@ -40,19 +40,37 @@ pub async fn await_equal_replicas(cluster: &Cluster, region: &str) -> Result<u64
     }
 }
 
-/// Waits until a node has applied all that the region had committed when this was called.
+/// Waits until a node has applied all that any node knew to be committed when this was called.
 ///
 /// # Errors
-/// The region has no leader, or the node takes longer than [`PATIENCE`].
+/// No node answers, or the node takes longer than [`PATIENCE`].
 pub async fn await_caught_up(cluster: &Cluster, region: &str, node: u64) -> Result<()> {
     let committed = || async {
-        let leader = cluster.leader(region).await?;
-        Some(cluster.node_status(region, leader).await.ok()?.committed_index)
+        let mut most = 0;
+        for node in 1..=cluster.spec().nodes {
+            if let Ok(status) = cluster.node_status(region, node).await {
+                most = most.max(status.committed_index);
+            }
+        }
+        (most > 0).then_some(most)
     };
-    let committed = eventually(&format!("{region} has a leader"), committed).await?;
+    let committed = eventually(&format!("{region} has committed something"), committed).await?;
     let caught_up = || async {
         let applied = cluster.node_status(region, node).await.ok()?.applied_index;
         (applied >= committed).then_some(())
     };
     eventually(&format!("{region}/{node} has applied {committed}"), caught_up).await
+}
+
+/// What the nodes of a region wrote to their logs must be bounded: a line for each try of something that fails over
+/// and over fills a disk.
+///
+/// # Errors
+/// A log has more than 256 KiB.
+pub fn check_logs_are_small(cluster: &Cluster, region: &str) -> Result<()> {
+    for process in cluster.processes().iter().filter(|process| process.region == region) {
+        let bytes = std::fs::metadata(process.log())?.len();
+        ensure!(bytes < 256 * 1024, "{} has {bytes} bytes", process.log().display());
+    }
+    Ok(())
 }

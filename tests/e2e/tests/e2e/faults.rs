@@ -6,7 +6,8 @@ use pi_client::secrets::watch_response::Kind;
 use pi_client::{CallOptions, secrets};
 use pi_dev::{Cluster, Role};
 use pi_e2e::{
-    Load, TestCluster, US, await_caught_up, await_equal_replicas, eventually, one_region, payload, tenant,
+    Load, TestCluster, US, await_caught_up, await_equal_replicas, check_logs_are_small, eventually,
+    one_region, payload, tenant,
 };
 
 const WRITERS: usize = 8;
@@ -31,6 +32,7 @@ async fn killing_the_leader_under_load_loses_no_acknowledged_write_and_writing_g
     let history = load.stop().await.unwrap();
     history.verify().await.unwrap();
     await_equal_replicas(&cluster, US).await.unwrap();
+    check_logs_are_small(&cluster, US).unwrap();
     let gap = history.longest_gap();
     println!(
         "leaders killed: {dead:?}; {} writes acknowledged, {} outcomes asked again; longest write gap {gap:.2?}",
@@ -55,6 +57,7 @@ async fn killing_all_three_nodes_under_load_loses_no_acknowledged_write() {
     let history = load.stop().await.unwrap();
     history.verify().await.unwrap();
     await_equal_replicas(&cluster, US).await.unwrap();
+    check_logs_are_small(&cluster, US).unwrap();
     println!(
         "{} writes acknowledged, {} outcomes asked again; longest write gap {:.2?}",
         history.acknowledged(),

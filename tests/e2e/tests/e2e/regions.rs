@@ -11,8 +11,10 @@ use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tonic::{Code, Request, Status};
 
-/// What a gateway needs to give up on a region (`nodes.unavailable_after_ms`, 2 s), and time for two busy cores.
+/// What a gateway needs to give up on a region (`nodes.unavailable_after_ms`, 2 s), and time for two busy cores. Where
+/// nodes hang, it must first notice that they do.
 const GIVEN_UP_WITHIN: Duration = Duration::from_millis(3_500);
+const NOTICED_WITHIN: Duration = Duration::from_millis(6_000);
 
 /// How long writes and reads take in a region, one after the other; none may fail.
 async fn latencies(client: &Client, of: &str) -> Vec<Duration> {
@@ -46,7 +48,7 @@ async fn attempt(gateway: &str, region: &str) -> (Result<(), Status>, Duration) 
     (answer.map(|_| ()), started.elapsed())
 }
 
-/// Has 64 callers ask a region that is down again and again for 4 s; returns the slowest answer and the reasons of
+/// Has 64 callers ask a region that is down again and again for 6 s; returns the slowest answer and the reasons of
 /// each caller's last.
 fn hammer(gateway: &str, region: &'static str) -> JoinSet<(Duration, String)> {
     let mut callers = JoinSet::new();
@@ -54,7 +56,7 @@ fn hammer(gateway: &str, region: &'static str) -> JoinSet<(Duration, String)> {
         let gateway = gateway.to_owned();
         callers.spawn(async move {
             let (mut slowest, mut last) = (Duration::ZERO, String::new());
-            let until = Instant::now() + Duration::from_secs(4);
+            let until = Instant::now() + Duration::from_secs(6);
             while Instant::now() < until {
                 let (answer, took) = attempt(&gateway, region).await;
                 let details = pi_proto::status::decode(&answer.expect_err("the region is down"));
@@ -93,11 +95,12 @@ async fn the_other_region_is_unaffected(name: &str, down: Signal) {
     let bound = before[half] * 5 + Duration::from_millis(150);
     assert!(during[half] < bound, "half took more than {bound:?}");
     assert!(during[last] < Duration::from_secs(1), "one took {:?}", during[last]);
-    assert!(slowest < GIVEN_UP_WITHIN, "a refusal took {slowest:?}");
 
     // What was sent to a node that hangs may have happened, for all the gateway knows; what found nobody has not.
     let certain: BTreeSet<String> = [reason::REGION_UNAVAILABLE, reason::NO_LEADER].map(str::to_owned).into();
     println!("reasons of the last refusals: {reasons:?}");
+    let bound = if down == Signal::KILL { GIVEN_UP_WITHIN } else { NOTICED_WITHIN };
+    assert!(slowest < bound, "a refusal took {slowest:?}");
     if down == Signal::KILL {
         assert!(reasons.is_subset(&certain), "{reasons:?}");
     }

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use pi_dev::Role;
-use pi_e2e::{Load, TestCluster, US, await_equal_replicas, eventually, one_region, small_snapshots};
+use pi_e2e::{
+    Load, TestCluster, US, await_equal_replicas, check_logs_are_small, eventually, one_region,
+    small_snapshots,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_away_for_longer_than_the_log_catches_up_by_snapshot_while_writing_goes_on() {
@@ -49,6 +52,8 @@ async fn a_follower_away_for_longer_than_the_log_catches_up_by_snapshot_while_wr
     let history = load.stop().await.unwrap();
     history.verify().await.unwrap();
     await_equal_replicas(&cluster, US).await.unwrap();
+
+    check_logs_are_small(&cluster, US).unwrap();
 
     // What came by snapshot is durable: the node can be killed, and lead.
     cluster.kill(Role::Region, US, follower).await.unwrap();
