@@ -344,6 +344,7 @@ async fn a_reload_shows_the_new_certificate_without_a_new_configuration() {
     assert_eq!(leaf_seen(&server, &client).await, before, "nobody looked yet");
     let old_end = one.not_after_ms().unwrap();
     assert_eq!(one.poll().unwrap(), Reload::Reloaded);
+    assert_eq!(one.poll().unwrap(), Reload::Unchanged);
     assert_ne!(leaf_seen(&server, &client).await, before);
     let days_more = (one.not_after_ms().unwrap() - old_end) / 86_400_000;
     assert!((59..=60).contains(&days_more), "{days_more}");
