@@ -118,7 +118,7 @@ pub trait Store: Send + Sync + 'static {
 
     // The state.
 
-    /// The last applied position and the membership of the state.
+    /// The last applied position and the membership of the state; never behind what a reader made before shows.
     fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)>;
     /// Writes a batch of state changes together with the applied position and membership, atomically. Visible to
     /// readers when it returns; durable no later than the next durable log write.

@@ -17,6 +17,7 @@ pub(super) fn cases<S: Store>() -> Vec<Case<S>> {
         ("a scan visits the range in order and ends when told", scan),
         ("a visitor may read again", nested_read),
         ("a snapshot reader sees one moment", snapshot_reader),
+        ("the applied position is never behind what a reader shows", applied_keeps_up),
         ("log and state do not touch each other", apart),
     ]
 }
@@ -101,6 +102,28 @@ fn snapshot_reader<S: Store>(store: &S) {
     commit(store, 2, &puts(&["a", "c"], "2"));
     assert_eq!(reader.get(b"a").unwrap().as_deref(), Some(&b"1"[..]));
     assert_eq!(keys(&*reader, "a", "z", 9), ["a", "b"]);
+}
+
+/// Between the same position twice, a reader shows exactly the state of that position, whatever is committed meanwhile:
+/// how a node tells its state's digest and the index it belongs to.
+fn applied_keeps_up<S: Store>(store: &S) {
+    commit(store, 1, &puts(&["a"], "1"));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for index in 2..=1_000_u64 {
+                commit(store, index, &puts(&["a"], &index.to_string()));
+            }
+        });
+        while !writer.is_finished() {
+            let before = store.applied().unwrap().0;
+            let shown = store.snapshot_reader().unwrap().get(b"a").unwrap();
+            let after = store.applied().unwrap().0;
+            if before == after {
+                let index = after.expect("something was committed").index.to_string();
+                assert_eq!(shown.as_deref(), Some(index.as_bytes()));
+            }
+        }
+    });
 }
 
 fn apart<S: Store>(store: &S) {

@@ -167,7 +167,7 @@ impl Store for RocksStore {
     }
 
     fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        let Applied { position, membership } = self.state.applied();
+        let Applied { position, membership } = self.state.settled();
         Ok((position, membership))
     }
 

@@ -90,6 +90,13 @@ impl State {
         self.applied.read().clone()
     }
 
+    /// [`State::applied`], never behind what a reader sees: waits for a commit under way, whose batch is visible
+    /// before its position is set here. Not for callers that hold `writer`.
+    pub(crate) fn settled(&self) -> Applied {
+        let _writer = self.writer.lock();
+        self.applied()
+    }
+
     pub(crate) fn commit(&self, database: &Database, ops: &Ops, applied: Applied) -> Result<()> {
         let _writer = self.writer.lock();
         let before = self.applied();

@@ -71,7 +71,7 @@ const LIST_REGIONS: &str = "/pi.regions.v1.Regions/ListRegions";
 fn is_our_refusal(answer: &Answer, what: &str) {
     let Some(details) = answer.details() else { panic!("{what}: {answer:?}") };
     if details.code == Code::Unimplemented {
-        return assert!(!details.message.is_empty(), "{what}: {answer:?}");
+        return;
     }
     assert!(details.reason.is_some(), "{what}: an error without our ErrorInfo: {answer:?}");
     assert!(
