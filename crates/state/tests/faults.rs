@@ -214,12 +214,14 @@ fn absurd_times_are_answered_and_harm_nothing() {
         let mut state = populated();
         let mut command = create(9, "s9");
         command.time_ms = time_ms;
+        let before = Header::read(&state).expect("a header");
         let response = apply(&mut state, 3, &command).expect("answered");
         if time_ms == i64::MAX {
             assert!(
                 matches!(response.outcome, Outcome::Rejected(Reject::RequestTooOld { .. })),
                 "{response:?}"
             );
+            assert_eq!(Header::read(&state).expect("a header"), before, "a refused command moves nothing");
         } else {
             assert!(matches!(response.outcome, Outcome::Created { .. }), "{response:?}");
         }

@@ -5,8 +5,9 @@
 //! into transactions makes no difference to either.
 //!
 //! The way of a command, and what each step leaves to the next:
-//! 1. `enter`: the index moves on, the log's time moves on.
-//! 2. [`requests`]: evict what is old, then decide whether the request may run or was answered before.
+//! 1. `enter`: the index moves on.
+//! 2. [`requests`]: refuse what is too old or from the future; then the log's time moves on, what is old is evicted, and
+//!    it is decided whether the request may run or was answered before.
 //! 3. [`secrets`] or [`quota`]: the change itself, or why not.
 //! 4. [`requests`] again: remember the answer.
 
@@ -74,7 +75,9 @@ impl<'a> Txn<'a> {
         if revision == self.header.revision {
             return Err(Fatal::Command { index, why: "it was applied before".to_owned() });
         }
-        self.header.log_time_ms = self.header.log_time_ms.max(command.time_ms);
+        if let Some(reject) = self.keep_time(command) {
+            return Ok(self.respond(Outcome::Rejected(reject)));
+        }
         self.evict_requests()?;
         match self.admit(command)? {
             Admission::Answered(response) => Ok(response),

@@ -1,8 +1,10 @@
 //! Idempotency: which requests may run, what was answered before, and how long that is remembered.
 //!
 //! A request id carries its own time (UUIDv7), and the rules depend on that time and the log's only:
+//! - The time to judge by is the log's or the proposer's, whichever is later.
 //! - Older than [`REQUEST_AGE_MS_MAX`] or further ahead than [`REQUEST_AHEAD_MS_MAX`]: refused, whatever is remembered.
-//!   So a request that was forgotten can never run a second time.
+//!   So a request that was forgotten can never run a second time. Such a command changes nothing, the log's time
+//!   included: a proposer's clock counts only when the request's own time confirms it.
 //! - Within: remembered, and never evicted before it is too old.
 //!
 //! Eviction is bounded work per entry and faster than growth: an entry adds at most one request and may remove
@@ -42,9 +44,27 @@ pub(super) enum Admission {
 }
 
 impl Txn<'_> {
+    /// Moves the log's time on to the command's, unless the request lies outside the window under that time: then
+    /// returns why, and nothing has moved. So one proposer's clock that is far ahead refuses what goes through it, and
+    /// leaves no mark for the proposers after it.
+    pub(super) fn keep_time(&mut self, command: &Command) -> Option<Reject> {
+        let time_ms = self.header.log_time_ms.max(command.time_ms);
+        let age_ms = age_ms(time_ms, command.request_id.as_bytes());
+        if age_ms > REQUEST_AGE_MS_MAX {
+            return Some(Reject::RequestTooOld { age_ms });
+        }
+        if age_ms < -REQUEST_AHEAD_MS_MAX {
+            return Some(Reject::RequestFromFuture { ahead_ms: age_ms.saturating_neg() });
+        }
+        self.header.log_time_ms = time_ms;
+        None
+    }
+
     /// Evicts requests that are too old, oldest first, once some of them have been so for a while.
     pub(super) fn evict_requests(&mut self) -> Result<(), Fatal> {
-        if self.age_ms(&self.header.requests_from) <= REQUEST_AGE_MS_MAX + EVICTION_SLACK_MS {
+        if age_ms(self.header.log_time_ms, &self.header.requests_from)
+            <= REQUEST_AGE_MS_MAX + EVICTION_SLACK_MS
+        {
             return Ok(());
         }
         let found =
@@ -64,16 +84,9 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Decides whether a request may run.
+    /// Decides whether a request inside the window may run.
     pub(super) fn admit(&mut self, command: &Command) -> Result<Admission, Fatal> {
         let Command { tenant, principal, request_id, .. } = command;
-        let age_ms = self.age_ms(request_id.as_bytes());
-        if age_ms > REQUEST_AGE_MS_MAX {
-            return Ok(Admission::Refused(Reject::RequestTooOld { age_ms }));
-        }
-        if age_ms < -REQUEST_AHEAD_MS_MAX {
-            return Ok(Admission::Refused(Reject::RequestFromFuture { ahead_ms: age_ms.saturating_neg() }));
-        }
         let key = request::key(tenant, request_id, principal);
         if let Some(value) = self.overlay.get(key)? {
             // The key again: the lookup took the first one.
@@ -133,13 +146,12 @@ impl Txn<'_> {
 
     /// Whether a request with this id would be refused as too old.
     fn is_too_old(&self, id: &[u8; 16]) -> bool {
-        self.age_ms(id) > REQUEST_AGE_MS_MAX
+        age_ms(self.header.log_time_ms, id) > REQUEST_AGE_MS_MAX
     }
+}
 
-    /// How far a request id lies behind the log's time, in milliseconds; negative when ahead.
-    fn age_ms(&self, id: &[u8; 16]) -> i64 {
-        let [a, b, c, d, e, f, ..] = *id;
-        let time_ms = i64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        self.header.log_time_ms.saturating_sub(time_ms)
-    }
+/// How far a request id lies behind `time_ms`, in milliseconds; negative when ahead.
+fn age_ms(time_ms: i64, id: &[u8; 16]) -> i64 {
+    let [a, b, c, d, e, f, ..] = *id;
+    time_ms.saturating_sub(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }

@@ -45,14 +45,15 @@ impl Model {
     }
 
     pub fn apply(&mut self, index: u64, command: &Command) -> Response {
-        self.time_ms = self.time_ms.max(command.time_ms);
-        let age_ms = self.time_ms - command.request_id.time_ms();
+        let time_ms = self.time_ms.max(command.time_ms);
+        let age_ms = time_ms - command.request_id.time_ms();
         if age_ms > 600_000 {
             return self.refuse(Reject::RequestTooOld { age_ms });
         }
         if age_ms < -60_000 {
             return self.refuse(Reject::RequestFromFuture { ahead_ms: -age_ms });
         }
+        self.time_ms = time_ms;
         let asked = asked(&command.kind);
         let request = (command.request_id, command.principal.to_string());
         if let Some((before, answer)) = self.tenant(command.tenant.as_str()).requests.get(&request) {
