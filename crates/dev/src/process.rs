@@ -128,15 +128,18 @@ impl Process {
     }
 }
 
-/// The kernel's start time of a running process; `None` when there is none, or only its remains.
+/// The kernel's start time of a running process; `None` when there is none, or only its remains. A killed process whose
+/// last threads are still at an fsync is no remains: it holds its locks and ports until they are through.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; the fields are counted from behind it (proc_pid_stat(5)).
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    if fields.next()? == "Z" {
+    let zombie = fields.next()? == "Z";
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    if zombie && threads <= 1 {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(1)?.parse().ok()
 }
 
 /// Where our binaries are: `PI_BIN_DIR`, or beside this program.

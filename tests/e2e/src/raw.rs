@@ -16,6 +16,17 @@ pub struct Call {
     pub headers: Vec<(&'static str, String)>,
     /// The whole body, frames included: see [`frame`].
     pub body: Bytes,
+    /// Whether the request ends behind the body, or is left open.
+    pub end: End,
+}
+
+/// See [`Call::end`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The usual.
+    BehindBody,
+    /// The caller never says that this was all.
+    Never,
 }
 
 impl Call {
@@ -23,7 +34,7 @@ impl Call {
     #[must_use]
     pub fn new(path: &str, tenant: &str, message: &[u8]) -> Self {
         let headers = vec![("authorization", format!("Bearer insecure:{tenant}"))];
-        Self { path: path.to_owned(), headers, body: frame(message) }
+        Self { path: path.to_owned(), headers, body: frame(message), end: End::BehindBody }
     }
 
     /// Sets a header.
@@ -107,10 +118,11 @@ impl Connection {
             request.headers_mut().insert(*name, HeaderValue::from_str(value)?);
         }
         let mut send = self.send.clone().ready().await?;
-        let (response, mut stream) = send.send_request(request, call.body.is_empty())?;
+        let ends = call.end == End::BehindBody;
+        let (response, mut stream) = send.send_request(request, ends && call.body.is_empty())?;
         if !call.body.is_empty() {
             // The whole body at once: h2 queues it and sends as the window opens. A refusal may come before the end.
-            stream.send_data(call.body.clone(), true)?;
+            stream.send_data(call.body.clone(), ends)?;
         }
         let response = response.await?;
         if response.status() != http::StatusCode::OK {

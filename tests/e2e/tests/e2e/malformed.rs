@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use pi_client::{CallOptions, secrets};
 use pi_dev::Role;
-use pi_e2e::raw::{Answer, Call, Connection, frame};
+use pi_e2e::raw::{Answer, Call, Connection, End, frame};
 use pi_e2e::{EU, Shared, US, payload, shared, tenant};
 use prost::Message;
 use rand::rngs::StdRng;
@@ -217,6 +217,26 @@ async fn broken_frames_and_headers_are_refused_and_harm_nobody() {
     assert!(!matches!(answer, Answer::Status(ref status) if status.code() == Code::Ok), "{answer:?}");
     let answer = connection.call(&ok).await;
     assert_eq!(answer.details().map(|details| details.code), Some(Code::Ok), "others go on: {answer:?}");
+    all_is_well(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_never_ends_is_refused_at_its_deadline_at_every_method() {
+    let cluster = shared().await.unwrap();
+    let tenant = tenant("slow");
+    let connection = Connection::open(&cluster.gateways()[0]).await.unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for method in methods().into_iter().filter(|method| method != LIST_REGIONS) {
+        let call = Call::new(&method, &tenant, &in_us(&[])).header("grpc-timeout", "500m");
+        let (connection, call) = (connection.clone(), Call { end: End::Never, ..call });
+        calls.spawn(async move {
+            let answer = tokio::time::timeout(pi_e2e::PATIENCE, connection.call(&call)).await;
+            let answer = answer.unwrap_or_else(|_| panic!("{method}: no answer"));
+            is_our_refusal(&answer, &method);
+            assert_eq!(answer.details().unwrap().code, Code::DeadlineExceeded, "{method}: {answer:?}");
+        });
+    }
+    calls.join_all().await;
     all_is_well(&cluster).await;
 }
 
