@@ -30,6 +30,13 @@ pub(crate) fn message_of(body: &[u8]) -> Result<&[u8], Error> {
     }
 }
 
+/// Where the first message of a body ends, which may be further than what is here; `None` while that cannot be told.
+pub(crate) fn first_message_end(body: &[u8]) -> Option<usize> {
+    let prefix = body.first_chunk::<PREFIX_BYTES>()?;
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
+    PREFIX_BYTES.checked_add(usize::try_from(length).ok()?)
+}
+
 /// A body with one message.
 pub(crate) fn encode(message: &impl prost::Message) -> Bytes {
     let length = message.encoded_len();
@@ -58,10 +65,13 @@ pub(crate) fn parse_timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
-/// Writes a `grpc-timeout` in milliseconds, at least 1, at most what 8 digits hold.
+/// Writes a `grpc-timeout` of at least 1 ms: in milliseconds, or where 8 digits do not hold them in seconds.
 pub(crate) fn format_timeout(timeout: Duration) -> String {
-    let ms = timeout.as_millis().clamp(1, 99_999_999);
-    format!("{ms}m")
+    const COUNT_MAX: u64 = 99_999_999;
+    match u64::try_from(timeout.as_millis()) {
+        Ok(ms) if ms <= COUNT_MAX => format!("{}m", ms.max(1)),
+        _ => format!("{}S", timeout.as_secs().min(COUNT_MAX)),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +89,13 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_first_message_is_known_from_its_prefix_on() {
+        assert_eq!(first_message_end(&[0, 0, 0, 0]), None);
+        assert_eq!(first_message_end(&[0, 0, 0, 1, 2]), Some(5 + 258));
+        assert_eq!(first_message_end(&[0, 0, 0, 0, 1, 7, 0, 0]), Some(6));
+    }
+
+    #[test]
     fn what_is_encoded_is_one_message() {
         let message = pi_proto::raft::v1::GetMembersRequest { region: "eu".to_owned() };
         let body = encode(&message);
@@ -86,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_read_in_every_unit_and_written_in_milliseconds() {
+    fn timeouts_are_read_in_every_unit_and_written_in_two() {
         for (text, expected) in [
             ("1H", Some(Duration::from_secs(3_600))),
             ("2M", Some(Duration::from_secs(120))),
@@ -103,6 +120,8 @@ mod tests {
             assert_eq!(parse_timeout(text.as_bytes()), expected, "{text}");
         }
         assert_eq!(format_timeout(Duration::from_micros(1)), "1m");
-        assert_eq!(format_timeout(Duration::from_secs(1_000_000)), "99999999m");
+        assert_eq!(format_timeout(Duration::from_millis(99_999_999)), "99999999m");
+        assert_eq!(format_timeout(Duration::from_secs(1_000_000)), "1000000S");
+        assert_eq!(format_timeout(Duration::MAX), "99999999S");
     }
 }

@@ -99,6 +99,12 @@ pub(crate) fn deadline(region: &str, cause: &str) -> Status {
         .build()
 }
 
+/// The deadline came before the whole request did; no region has seen any of it.
+pub(crate) fn not_arrived() -> Status {
+    let text = "the request did not arrive within its deadline; nothing changed, try again";
+    status(Code::DeadlineExceeded, reason::REGION_UNAVAILABLE, text, &[]).retry_after(RETRY_AFTER).build()
+}
+
 /// The request was sent and no answer came.
 pub(crate) fn outcome_unknown(code: Code, region: &str, request_id: &str, cause: &str) -> Status {
     let text = format!(

@@ -115,11 +115,25 @@ impl Region {
         nodes.iter().cycle().skip(turn % count).take(nodes.len()).find(usable).cloned()
     }
 
+    /// Whether a node that did not propose is nevertheless the one to ask again, after a pause: it says that it leads, or
+    /// that it is overloaded without saying who leads, which is no evidence against it.
+    pub(crate) fn same_again(&self, node: &Node, leader: Option<u64>, overloaded: bool) -> bool {
+        match leader {
+            Some(leader) if leader == node.id => {
+                // Only where none is known: an old leader may not have heard of the new one.
+                let _ = self.leader.compare_exchange(0, leader, Ordering::Relaxed, Ordering::Relaxed);
+                true
+            }
+            Some(_) => false,
+            None => overloaded,
+        }
+    }
+
     /// A node says that it is not the leader, and perhaps who is.
     pub(crate) fn not_leader(&self, node: &Node, leader: Option<u64>) {
         match leader {
-            Some(leader) if leader != node.id => self.leader.store(leader, Ordering::Relaxed),
-            _ => self.doubt(node),
+            Some(leader) => self.leader.store(leader, Ordering::Relaxed),
+            None => self.doubt(node),
         }
         self.wake.notify_one();
     }

@@ -33,7 +33,7 @@ use tower::ServiceExt;
 
 use crate::body::Body;
 use crate::config::Config;
-use crate::forward::{Call, Policy, Timeout, forward};
+use crate::forward::{Call, Policy, forward};
 use crate::region::Region;
 use crate::{frame, refusal};
 
@@ -130,12 +130,13 @@ impl Gateway {
         let (parts, body) = request.into_parts();
         let timeout = parts.headers.get(&GRPC_TIMEOUT).map(parse_timeout).transpose()?;
         // A little early, so that our answer, which knows more, comes before the client's own timer.
-        let wait =
-            timeout.map_or(self.deadline_default, |timeout| timeout - (timeout / 10).min(DEADLINE_LEAD));
-        let deadline = Instant::now() + wait.min(self.deadline_max);
+        let wait = timeout.map(|timeout| timeout - (timeout / 10).min(DEADLINE_LEAD));
+        let now = Instant::now();
+        // Only our own wait is bounded: a stream may last as long as its client wants.
+        let deadline = now + wait.unwrap_or(self.deadline_default).min(self.deadline_max);
+        let client_deadline = wait.and_then(|wait| now.checked_add(wait));
         let body = timeout_at(deadline, self.read_body(body)).await;
-        let (body, _large) =
-            body.map_err(|_| Status::deadline_exceeded("the request did not arrive in time"))??;
+        let (body, _large) = body.map_err(|_| refusal::not_arrived())??;
         let region = self.region(&body)?;
         // Held until the answer's first message; then a stream counts as one.
         let _permit = region
@@ -148,7 +149,7 @@ impl Gateway {
             headers: pass_headers(parts.headers),
             body,
             deadline,
-            timeout: if timeout.is_some() { Timeout::Client } else { Timeout::Default },
+            client_deadline,
         };
         Ok(forward(region, &call, &self.policy).await)
     }
