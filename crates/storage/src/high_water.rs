@@ -117,7 +117,8 @@ impl HighWater {
         Error::BelowHighWater { path: self.path.clone(), recorded, found }
     }
 
-    /// Notes where the log really ends, at or ahead of what is recorded: after an open, or a purge that moved the end.
+    /// Notes where the log durably ends, at or ahead of what is recorded: after an open, or a purge that moved the end.
+    /// A close records it as it is here, so the database must have synced it before.
     pub(crate) fn resume(&mut self, last: Option<LogId>) {
         self.seen = last;
     }

@@ -184,10 +184,11 @@ impl Log {
         if chain.is_none() && bounds.last.is_some_and(|last| last.index > upto.index) {
             database.poison_on_error(writer.high_water.lower(bounds.purged))?;
         }
+        // A purge that is lost is done again, unless it moved the log's end: the high-water file may record that end at
+        // any time from here on, and must never claim more than the database holds durably.
+        let durability = if last == bounds.last { Durability::Buffered } else { Durability::Synced };
         let _shape = self.shape.write();
-        between("purge.before", "purge.written", || {
-            database.write("purge the log", batch, Durability::Buffered)
-        })?;
+        between("purge.before", "purge.written", || database.write("purge the log", batch, durability))?;
         if chain.is_none() {
             writer.chain = chain_behind;
         }

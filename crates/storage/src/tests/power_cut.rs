@@ -7,7 +7,8 @@ use pi_raft::store::Store;
 use pi_raft::types::Vote;
 
 use super::fixture::Dir;
-use crate::conformance::{append, commit, live, puts, read, text};
+use crate::conformance::{append, commit, live, puts, read, send, text};
+use crate::memory::MemoryStore;
 use crate::position::log_id;
 
 fn wal_len(dir: &Dir) -> u64 {
@@ -53,4 +54,27 @@ fn a_cut_anywhere_behind_the_last_sync_leaves_a_prefix() {
         seen[which] += 1;
     }
     assert!(seen.iter().all(|count| *count > 0), "every outcome was met: {seen:?}");
+}
+
+/// After a snapshot that reaches beyond the log, the purge moves the log's end. An orderly close records that end in
+/// the high-water file, so the purge itself must be durable by then: otherwise a power cut behind the close leaves a
+/// node that says it lost what it acknowledged, and never starts again.
+#[test]
+fn a_close_after_a_purge_beyond_the_log_records_no_more_than_is_durable() {
+    let sender = MemoryStore::new();
+    commit(&sender, 20, &puts(&["a"], "1"));
+    let dir = Dir::formatted();
+    let store = dir.open();
+    append(&store, 1, 0..=5);
+    let snapshot = send(&*sender.freeze().unwrap(), &store).unwrap();
+    store.install(snapshot).unwrap();
+    let (synced, syncs) = (wal_len(&dir), store.wal_syncs());
+    store.purge(log_id(1, 20)).unwrap();
+    let durable = if store.wal_syncs() > syncs { wal_len(&dir) } else { synced };
+    drop(store);
+
+    let wal = dir.files("log").pop().unwrap();
+    fs::File::options().write(true).open(&wal).unwrap().set_len(durable).unwrap();
+    let bounds = dir.open().log_bounds().unwrap();
+    assert_eq!((bounds.purged, bounds.last), (Some(log_id(1, 20)), Some(log_id(1, 20))));
 }
