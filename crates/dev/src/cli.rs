@@ -108,7 +108,12 @@ fn run(arguments: Arguments) -> Result<()> {
                 up(spec, if detach { Then::Return } else { Then::Wait }).await
             }
             Task::Status { dir, output } => status(&Cluster::open(&dir.path()?)?, output).await,
-            Task::Down { dir } => Cluster::open(&dir.path()?)?.down().await,
+            Task::Down { dir } => {
+                let mut cluster = Cluster::open(&dir.path()?)?;
+                cluster.down().await?;
+                println!("Stopped. The data stays in {}.", cluster.spec().dir.display());
+                Ok(())
+            }
             Task::Demo { dir } => demo::run(&Cluster::open(&dir.path()?)?),
         }
     })

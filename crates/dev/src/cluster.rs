@@ -344,17 +344,26 @@ fn load_or_create(mut spec: Spec, progress: &mut (dyn FnMut(&str) + Send)) -> Re
         let before = &state.spec;
         ensure!(
             before.regions == spec.regions && before.nodes == spec.nodes && before.gateways == spec.gateways,
-            "{} holds a cluster of {} nodes in each of {:?} with {} gateway(s); use another --dir for another one",
+            "{} holds a cluster of {} node(s) in each of {} with {} gateway(s); use another --dir for another one",
             spec.dir.display(),
             before.nodes,
-            before.regions.iter().map(RegionName::as_str).collect::<Vec<_>>(),
+            before.regions.iter().map(RegionName::as_str).collect::<Vec<_>>().join(", "),
             before.gateways
         );
+        if spec.base_port != 0 && spec.base_port != before.base_port {
+            progress(&format!("the cluster keeps its ports, from {} on", before.base_port));
+        }
         return Ok(state);
     }
     choose_ports(&mut spec)?;
     let state = State::create(spec)?;
     for process in state.processes.iter().filter(|p| p.role == Role::Region) {
+        // Without `cluster.json`, which is written last, no node has ever run here: what lies there is what an
+        // interrupted first `up` left half done.
+        let data = process.dir.join("data");
+        if data.exists() {
+            std::fs::remove_dir_all(&data).with_context(|| format!("cannot clear {}", data.display()))?;
+        }
         progress(&format!("formatting {}", process.name()));
         let output =
             Command::new(binary("pi-region")?).arg("init").arg("--config").arg(process.config()).output()?;
