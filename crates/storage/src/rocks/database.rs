@@ -129,10 +129,14 @@ impl Database {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::Poisoned);
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        let written = self.db.write_opt(batch, &options).map_err(self.rocks(action));
-        self.poison_on_error(written)
+        // Synced in a step of its own: with `set_sync` RocksDB syncs inside its queue of writers, and the state's
+        // batches, which need no sync, would wait behind every fsync of the log's.
+        let written = self.db.write_opt(batch, &WriteOptions::default()).map_err(self.rocks(action));
+        self.poison_on_error(written)?;
+        match durability {
+            Durability::Synced => self.sync(),
+            Durability::Buffered => Ok(()),
+        }
     }
 
     /// Makes everything written so far durable.

@@ -106,6 +106,10 @@ pub(crate) fn database(options: &Options, presence: Presence) -> Result<rocksdb:
     db.set_max_background_jobs(options.background_threads);
     // Written-back evenly, so that the fsync of a log append does not wait behind a whole flushed file.
     db.set_bytes_per_sync(MIB as u64);
+    // Two threads write, one to the log and one to the state. Inserting for both in turn lets RocksDB remember where
+    // the last key went: the log's keys ascend, and a state batch comes in the order of keys. Inserting was a quarter
+    // of a follower's time.
+    db.set_allow_concurrent_memtable_write(false);
     db.set_max_open_files(256);
     db.set_keep_log_file_num(4);
     db.set_max_log_file_size(4 * MIB);
