@@ -28,6 +28,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 
 pub use identity::{Expected, IdentityError, PeerIdentity};
+#[cfg(feature = "pki")]
 pub(crate) use material::dates;
 pub use material::{Material, Pair, Paths, Reload};
 

@@ -12,6 +12,9 @@ fn both_servers_take_the_configuration_in_deploy() {
         let output = command.args(args).arg("--config").arg(&file).arg("--dump-config").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{} is refused: {said}", file.display());
-        assert!(String::from_utf8_lossy(&output.stdout).contains("listen = "), "{binary} prints its settings");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("listen = "),
+            "{binary} prints its settings"
+        );
     }
 }
