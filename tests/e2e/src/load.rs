@@ -133,7 +133,7 @@ impl Writer {
         let payload = payload(&format!("{name}-created"));
         let request = secrets::CreateRequest {
             name: name.to_owned(),
-            payload: payload.clone().into(),
+            payload: payload.clone(),
             ..secrets::CreateRequest::default()
         };
         let client = self.client.clone();
@@ -150,7 +150,7 @@ impl Writer {
         let payload = payload(&format!("{name}-updated-{number}"));
         let request = secrets::UpdateRequest {
             name: name.to_owned(),
-            payload: Some(payload.clone().into()),
+            payload: Some(payload.clone()),
             ..secrets::UpdateRequest::default()
         };
         let client = self.client.clone();
