@@ -104,7 +104,7 @@ async fn a_watch_across_the_leaders_death_tells_every_change_once_and_in_order()
         let name = "same".to_owned();
         let request = secrets::CreateRequest {
             name: name.clone(),
-            payload: payload("x").into(),
+            payload: payload("x"),
             ..secrets::CreateRequest::default()
         };
         let created = client.create(request, CallOptions::default()).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_watch_across_the_leaders_death_tells_every_change_once_and_in_order()
     }
     let request = secrets::CreateRequest {
         name: "end".to_owned(),
-        payload: payload("x").into(),
+        payload: payload("x"),
         ..secrets::CreateRequest::default()
     };
     client.create(request, CallOptions::default()).await.unwrap();

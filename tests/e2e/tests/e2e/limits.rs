@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 fn create(name: String) -> secrets::CreateRequest {
-    secrets::CreateRequest { name, payload: payload("x").into(), ..secrets::CreateRequest::default() }
+    secrets::CreateRequest { name, payload: payload("x"), ..secrets::CreateRequest::default() }
 }
 
 fn client(endpoint: &str, tenant: &str) -> Client {
@@ -103,7 +103,7 @@ async fn an_operator_changes_a_quota_and_lowering_it_deletes_nothing() {
     // An update never counts.
     let update = secrets::UpdateRequest {
         name: "s-0".to_owned(),
-        payload: Some(payload("y").into()),
+        payload: Some(payload("y")),
         ..secrets::UpdateRequest::default()
     };
     assert!(client.update(update, CallOptions::default()).await.unwrap().changed);

@@ -92,7 +92,7 @@ async fn all_is_well(cluster: &Shared) {
         let client = cluster.client(&tenant("well"), region).unwrap();
         let request = secrets::CreateRequest {
             name: "well".to_owned(),
-            payload: payload("x").into(),
+            payload: payload("x"),
             ..secrets::CreateRequest::default()
         };
         client.create(request, CallOptions::default()).await.unwrap();

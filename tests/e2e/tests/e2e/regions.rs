@@ -24,7 +24,7 @@ async fn latencies(client: &Client, of: &str) -> Vec<Duration> {
         let started = Instant::now();
         let create = secrets::CreateRequest {
             name: name.clone(),
-            payload: payload("x").into(),
+            payload: payload("x"),
             ..secrets::CreateRequest::default()
         };
         client.create(create, CallOptions::default()).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 fn create(name: &str) -> secrets::CreateRequest {
     secrets::CreateRequest {
         name: name.to_owned(),
-        payload: payload("x").into(),
+        payload: payload("x"),
         ..secrets::CreateRequest::default()
     }
 }

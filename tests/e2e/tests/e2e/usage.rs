@@ -8,7 +8,7 @@ use pi_types::SECRET_TYPE;
 fn create(name: &str, payload: Vec<u8>) -> secrets::CreateRequest {
     secrets::CreateRequest {
         name: name.to_owned(),
-        payload: payload.into(),
+        payload,
         ..secrets::CreateRequest::default()
     }
 }
@@ -58,7 +58,7 @@ async fn a_secret_is_created_read_listed_updated_and_deleted_through_the_gateway
 
     let update = secrets::UpdateRequest {
         name: "one".to_owned(),
-        payload: Some(payload("second").into()),
+        payload: Some(payload("second")),
         ..secrets::UpdateRequest::default()
     };
     let updated = client.update(update.clone(), options()).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_watch_tells_the_present_state_and_then_every_change_in_order_and_resu
 
     let update = secrets::UpdateRequest {
         name: "before".to_owned(),
-        payload: Some(payload("y").into()),
+        payload: Some(payload("y")),
         ..secrets::UpdateRequest::default()
     };
     let updated = client.update(update, options()).await.unwrap().secret.unwrap().revision;
