@@ -90,8 +90,19 @@ fn read_payload_file(from: &str, host: &mut Host) -> Result<Zeroizing<Vec<u8>>, 
 fn read_options(args: &CredentialArgs, host: &mut Host) -> Result<Credential, Failure> {
     let server = args.docker_server.clone().unwrap_or_else(|| DEFAULT_SERVER.to_owned());
     let username = args.docker_username.clone().unwrap_or_default();
-    if server.is_empty() || username.is_empty() {
+    if !is_given(args) {
         return Err(Failure::usage(INCOMPLETE));
+    }
+    if server.is_empty() {
+        return Err(Failure::usage(format!(
+            "--docker-server is empty; without it, {DEFAULT_SERVER} is meant"
+        )));
+    }
+    if username.is_empty() {
+        return Err(Failure::usage(
+            "--docker-username is missing or empty; give it with --docker-password-stdin, --docker-password-file or \
+             --docker-password",
+        ));
     }
     if username.contains(':') {
         return Err(Failure::usage(format!(
@@ -101,10 +112,23 @@ fn read_options(args: &CredentialArgs, host: &mut Host) -> Result<Credential, Fa
     }
     let password = read_password(args, &server, &username, host)?;
     if password.is_empty() {
-        return Err(Failure::usage(INCOMPLETE));
+        return Err(Failure::usage(empty_password(args)));
     }
     let email = args.docker_email.clone().filter(|it| !it.is_empty());
     Ok(Credential { server, username, password, email })
+}
+
+/// Where an empty password came from.
+fn empty_password(args: &CredentialArgs) -> String {
+    if args.docker_password.is_some() {
+        "--docker-password is empty; --docker-password-stdin reads it from standard input".to_owned()
+    } else if args.docker_password_stdin {
+        "the password on standard input is empty; --docker-password-stdin reads it from there".to_owned()
+    } else if let Some(path) = &args.docker_password_file {
+        format!("the file {} of --docker-password-file is empty", path.display())
+    } else {
+        "the password is empty; --docker-password-stdin reads it from standard input".to_owned()
+    }
 }
 
 fn read_password(
@@ -259,7 +283,20 @@ mod tests {
         let no_password = prepared(named("bob"), "").0.unwrap_err();
         assert!(no_password.starts_with(INCOMPLETE), "{no_password}");
         let no_server = CredentialArgs { docker_server: Some(String::new()), ..named("bob") };
-        assert_eq!(prepared(no_server, "").0.unwrap_err(), INCOMPLETE);
+        assert!(prepared(no_server, "").0.unwrap_err().starts_with("--docker-server is empty"));
+    }
+
+    #[test]
+    fn each_empty_option_is_named() {
+        let error = |args| prepared(args, "\n").0.unwrap_err();
+        let nobody = error(CredentialArgs { docker_password_stdin: true, ..CredentialArgs::default() });
+        assert!(nobody.starts_with("--docker-username is missing or empty"), "{nobody}");
+        let stdin = error(CredentialArgs { docker_password_stdin: true, ..named("bob") });
+        assert!(stdin.starts_with("the password on standard input is empty"), "{stdin}");
+        let option = error(CredentialArgs { docker_password: Some("".parse().unwrap()), ..named("bob") });
+        assert!(option.starts_with("--docker-password is empty"), "{option}");
+        let file = error(CredentialArgs { docker_password_file: Some("/dev/null".into()), ..named("bob") });
+        assert_eq!(file, "the file /dev/null of --docker-password-file is empty");
     }
 
     #[test]

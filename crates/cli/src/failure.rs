@@ -93,14 +93,22 @@ impl From<pi_client::Error> for Failure {
 fn service_text(context: &str, error: &pi_client::Error) -> String {
     match error {
         pi_client::Error::Refused(_) | pi_client::Error::Invalid { .. } => format!("{context}{error}"),
-        pi_client::Error::Unavailable { cause, attempts, elapsed, .. } if cause.contains("connect error") => {
+        pi_client::Error::Unavailable { cause, attempts, elapsed, .. }
+            if cause.contains("connect error") || cause.contains("dns error") =>
+        {
             format!(
                 "Unable to connect to the server: {cause} (tried {attempts} times in {:.1} s; nothing changed). Is the \
              address right? It comes from --server, PI_SERVER or the configuration ('pi config view')",
                 elapsed.as_secs_f64()
             )
         }
-        pi_client::Error::Unknown { request_id, .. } => format!("{error} ('pi … --request-id {request_id}')"),
+        pi_client::Error::Unknown { request_id, region, .. } if region.is_empty() => {
+            format!("{error} ('pi … --request-id {request_id}')")
+        }
+        // With the region: of several asked, the others must not be asked again under the same id.
+        pi_client::Error::Unknown { request_id, region, .. } => {
+            format!("{error} ('pi … -r {region} --request-id {request_id}')")
+        }
         pi_client::Error::Unavailable { .. } => error.to_string(),
     }
 }
@@ -139,6 +147,29 @@ mod tests {
         let code = |done, failed| Tally { done, failed }.outcome().unwrap_err().exit_code();
         assert_eq!(code(1, 1), EXIT_PARTIAL);
         assert_eq!(code(0, 2), EXIT_ERROR);
+    }
+
+    #[test]
+    fn an_unknown_outcome_names_region_and_request_id() {
+        let request_id: pi_types::RequestId = "01936f4e-7c00-7abc-8def-0123456789ab".parse().unwrap();
+        let (operation, region) = ("create", "eu".to_owned());
+        let cause = "no answer".to_owned();
+        let text = service_text("", &pi_client::Error::Unknown { request_id, operation, region, cause });
+        assert!(text.ends_with(&format!("('pi … -r eu --request-id {request_id}')")), "{text}");
+    }
+
+    #[test]
+    fn a_server_whose_name_does_not_resolve_cannot_be_reached() {
+        let error = pi_client::Error::Unavailable {
+            operation: "list",
+            region: "eu".to_owned(),
+            cause: "dns error: failed to lookup address information".to_owned(),
+            attempts: 3,
+            elapsed: std::time::Duration::from_secs(5),
+            retry_after: None,
+        };
+        let text = service_text("", &error);
+        assert!(text.starts_with("Unable to connect to the server: dns error"), "{text}");
     }
 
     #[test]

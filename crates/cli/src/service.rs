@@ -2,6 +2,7 @@
 //! crate that names wire messages; deadlines, request ids and retries are the client's.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pi_auth::Token;
 use pi_client::{CallOptions, Client, Error, reason, regions, secrets};
@@ -19,6 +20,7 @@ const PAGE_SIZE: i32 = pi_types::limits::LIST_PAGE_MAX as i32;
 pub struct Service {
     client: Client,
     request_id: Option<RequestId>,
+    read_timeout: Duration,
 }
 
 /// A secret to be created. Has no `Debug`: it holds a payload.
@@ -190,7 +192,8 @@ impl Service {
         if let Some(token) = token {
             builder = builder.token(token);
         }
-        Ok(Service { client: builder.connect_lazy()?, request_id: settings.request_id() })
+        let (request_id, read_timeout) = (settings.request_id(), settings.read_timeout());
+        Ok(Service { client: builder.connect_lazy()?, request_id, read_timeout })
     }
 
     /// Options of a call that changes something; the client draws an id where the user named none.
@@ -198,9 +201,14 @@ impl Service {
         CallOptions { request_id: self.request_id, ..CallOptions::default() }
     }
 
+    /// Options of a call that changes nothing.
+    fn read(&self) -> CallOptions {
+        CallOptions { deadline: Some(self.read_timeout), ..CallOptions::default() }
+    }
+
     /// All regions of the cluster, by name.
     pub async fn regions(&self) -> Result<Vec<RegionEntry>, Failure> {
-        let listed = self.client.list_regions(CallOptions::default()).await?;
+        let listed = self.client.list_regions(self.read()).await?;
         listed
             .into_iter()
             .map(|region: regions::Region| {
@@ -216,7 +224,7 @@ impl Service {
     pub async fn region(&self, region: &RegionName, freshness: Freshness) -> Result<RegionInfo, Failure> {
         let request =
             regions::GetRegionRequest { region: region.as_str().to_owned(), consistency: freshness.wire() };
-        let answer = self.client.get_region(request, CallOptions::default()).await?;
+        let answer = self.client.get_region(request, self.read()).await?;
         Ok(RegionInfo {
             region: answer.region,
             cluster: answer.cluster,
@@ -264,7 +272,7 @@ impl Service {
             name: name.as_str().to_owned(),
             consistency: freshness.wire(),
         };
-        answered(self.client.get(request, CallOptions::default()).await?.secret)
+        answered(self.client.get(request, self.read()).await?.secret)
     }
 
     /// A secret with its payload.
@@ -279,7 +287,7 @@ impl Service {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
-        let answer = self.client.access(request, CallOptions::default()).await?;
+        let answer = self.client.access(request, self.read()).await?;
         let payload = Zeroizing::new(answer.payload);
         Ok((answered(answer.secret)?, payload))
     }
@@ -303,7 +311,7 @@ impl Service {
                 page_token: page_token.clone(),
                 consistency: freshness.wire(),
             };
-            let answer = self.client.list(request, CallOptions::default()).await?;
+            let answer = self.client.list(request, self.read()).await?;
             views.extend(answer.secrets.into_iter().map(view));
             if answer.next_page_token.is_empty() {
                 return Ok(views);

@@ -10,9 +10,12 @@ use crate::config::{Config, Context, User};
 use crate::failure::Failure;
 use crate::hidden::Hidden;
 
-/// How long a request is tried before giving up, unless `--request-timeout` says otherwise: longer than an election
-/// and the retries after it take.
+/// How long a change is tried before giving up, unless `--request-timeout` says otherwise: longer than an election
+/// and the retries after it take, because the outcome of one that was given up may be unknown.
 pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+
+/// The same of a read: giving up early costs nothing, and somebody is probably waiting at a terminal.
+pub const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Where commands act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct Settings {
     has_keys: bool,
     regions: Option<Regions>,
     namespace: Option<Namespace>,
-    timeout: Duration,
+    timeout: Option<Duration>,
     request_id: Option<RequestId>,
 }
 
@@ -58,7 +61,7 @@ impl Settings {
             None => context.namespace.as_deref().map(parse_namespace).transpose()?,
         };
         let regions = chosen_regions(global, var, &context, &user)?;
-        let timeout = global.request_timeout.map_or(REQUEST_TIMEOUT_DEFAULT, |it| it.0);
+        let timeout = global.request_timeout.map(|it| it.0);
         let request_id = global.request_id;
         Ok(Settings { endpoints, token, has_keys, regions, namespace, timeout, request_id })
     }
@@ -116,9 +119,14 @@ impl Settings {
         self.request_id
     }
 
-    /// How long one request is tried.
+    /// How long one request is tried that changes something or watches.
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.timeout.unwrap_or(REQUEST_TIMEOUT_DEFAULT)
+    }
+
+    /// How long one read is tried.
+    pub fn read_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(READ_TIMEOUT_DEFAULT)
     }
 }
 
@@ -308,6 +316,19 @@ mod tests {
         assert!(context.contains("no context \"x\" (it has: c)"), "{context}");
         let user = text(GlobalArgs { user: Some("x".to_owned()), ..GlobalArgs::default() });
         assert!(user.contains("no user \"x\" (it has: u, v)"), "{user}");
+    }
+
+    #[test]
+    fn reads_give_up_sooner_unless_told_how_long_to_try() {
+        let default = merged(GlobalArgs::default(), &[]).unwrap();
+        assert_eq!(
+            (default.timeout(), default.read_timeout()),
+            (REQUEST_TIMEOUT_DEFAULT, READ_TIMEOUT_DEFAULT)
+        );
+        let global = GlobalArgs { request_timeout: Some("9s".parse().unwrap()), ..GlobalArgs::default() };
+        let asked = merged(global, &[]).unwrap();
+        let nine = Duration::from_secs(9);
+        assert_eq!((asked.timeout(), asked.read_timeout()), (nine, nine));
     }
 
     #[test]

@@ -17,9 +17,9 @@ pub enum Error {
     Refused(Box<Details>),
     /// The mutation may or may not have happened.
     #[error(
-        "{operation}{}: the outcome is unknown: {cause}; it may or may not have happened. Retry with the same request \
+        "{operation}{}: the outcome is unknown: {}; it may or may not have happened. Retry with the same request \
          id within 10 minutes to learn and complete it: {request_id}",
-        in_region(.region)
+        in_region(.region), without_promise(.cause)
     )]
     Unknown {
         /// Retrying with it cannot do the thing twice.
@@ -103,6 +103,16 @@ fn in_region(region: &str) -> String {
     if region.is_empty() { String::new() } else { format!(" in region {region}") }
 }
 
+/// The cause without its "nothing changed, try again": true of the last attempt alone, and of an outcome that is
+/// unknown because of an earlier one it would say the opposite.
+fn without_promise(cause: &str) -> &str {
+    match cause.rsplit_once("; nothing changed") {
+        // Only at the end: what follows another clause is not the last word.
+        Some((before, rest)) if !rest.contains(';') => before,
+        _ => cause,
+    }
+}
+
 /// The service's own words, completed by the details they leave out.
 fn refused(details: &Details) -> String {
     let mut text = match &details.reason {
@@ -169,6 +179,28 @@ mod tests {
         );
         assert!(text.contains("`pi secret delete`"), "{text}");
         assert_eq!((error.code(), error.reason()), (Code::ResourceExhausted, Some("QUOTA_EXCEEDED")));
+    }
+
+    #[test]
+    fn an_unknown_outcome_does_not_claim_that_nothing_changed() {
+        assert_eq!(
+            without_promise("region eu is unavailable: x; nothing changed, try again"),
+            "region eu is unavailable: x"
+        );
+        assert_eq!(without_promise("x; nothing changed"), "x");
+        assert_eq!(without_promise("x; nothing changed; y"), "x; nothing changed; y");
+        assert_eq!(without_promise("x"), "x");
+        let text = Error::Unknown {
+            request_id: "01936f4e-7c00-7abc-8def-0123456789ab".parse().unwrap(),
+            operation: "create",
+            region: "eu".to_owned(),
+            cause: "no leader; nothing changed, try again".to_owned(),
+        }
+        .to_string();
+        assert!(
+            text.contains("unknown: no leader; it may or may not") && !text.contains("nothing changed"),
+            "{text}"
+        );
     }
 
     #[test]

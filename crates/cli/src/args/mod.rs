@@ -62,7 +62,7 @@ pub struct GlobalArgs {
     /// Context of the configuration file to use
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// How long to try before giving up, such as 500ms, 30s or 2m
+    /// How long to try before giving up, such as 500ms, 30s or 2m; by default 5s for reads and 15s for changes
     #[arg(long, global = true, value_name = "TIME")]
     pub request_timeout: Option<Timeout>,
     /// Repeat a creation, update or deletion whose outcome was unknown: the id that the error named

@@ -22,6 +22,15 @@ pub(super) enum Spelling {
     Kubectl,
 }
 
+impl Spelling {
+    fn command(self) -> &'static str {
+        match self {
+            Spelling::Pi => "pi secret create",
+            Spelling::Kubectl => "pi create secret docker-registry",
+        }
+    }
+}
+
 /// Creates one secret in each region, or says what would be.
 pub(super) async fn run(
     args: &SecretCreateArgs,
@@ -30,7 +39,7 @@ pub(super) async fn run(
     host: &mut Host,
 ) -> Result<(), Failure> {
     check_format(args.output, &[Format::Json, Format::Yaml, Format::Name])?;
-    let name = only_name(&args.names, spelling)?;
+    let name = only_name(&args.names, spelling.command())?;
     let labels = labels(&args.metadata)?.unwrap_or_default();
     let annotations = annotations(&args.metadata)?.unwrap_or_default();
     if args.dry_run == DryRun::Client {
@@ -78,16 +87,12 @@ async fn create_one(
     Ok(Done { line, warnings: created.warnings, note, object })
 }
 
-/// The one name that a command takes, or kubectl's words.
-pub(super) fn only_name(names: &[String], spelling: Spelling) -> Result<SecretName, Failure> {
-    let help = match spelling {
-        Spelling::Pi => "pi secret",
-        Spelling::Kubectl => "pi create secret docker-registry",
-    };
+/// The one name that a command takes, or kubectl's words with the command's help.
+pub(super) fn only_name(names: &[String], command: &str) -> Result<SecretName, Failure> {
     match names {
         [only] => super::name(only),
         _ => Err(Failure::usage(format!(
-            "exactly one NAME is required, got {}\nSee '{help} -h' for help and examples",
+            "exactly one NAME is required, got {}\nSee '{command} -h' for help and examples",
             names.len()
         ))),
     }

@@ -28,6 +28,9 @@ use crate::settings::Settings;
 
 pub use docs::reference;
 
+/// Said with every answer to `--stale`.
+const STALE_NOTE: &str = "note: answered by one node of each region from its own state; it may be behind";
+
 /// Runs a command.
 pub async fn run(cli: Cli, host: &mut Host) -> Result<(), Failure> {
     let global = &cli.global;

@@ -3,7 +3,7 @@
 use pi_types::{Namespace, RegionName, SecretName, Selector};
 use zeroize::Zeroizing;
 
-use super::{check_format, connect, print_objects, print_value};
+use super::{STALE_NOTE, check_format, connect, print_objects, print_value};
 use crate::args::{Format, GlobalArgs, ReadOptions, SelectArgs};
 use crate::failure::{Failure, Tally, error_line};
 use crate::fanout::{self, Targets};
@@ -44,9 +44,9 @@ pub(super) async fn get(
     query.reveal = read.reveal;
     let (found, tally) = find(&query, &service, &targets, host).await?;
     if read.stale && tally.done > 0 {
-        host.note("note: answered by one node of each region from its own state; it may be behind");
+        host.note(STALE_NOTE);
     }
-    print(&found, &query, read, &targets, host)?;
+    print(&found, &query, read, &targets, tally, host)?;
     tally.outcome()
 }
 
@@ -177,6 +177,7 @@ fn print(
     query: &Query,
     read: &ReadOptions,
     targets: &Targets,
+    tally: Tally,
     host: &mut Host,
 ) -> Result<(), Failure> {
     let objects =
@@ -205,7 +206,8 @@ fn print(
         None | Some(Format::Wide) => {
             let views: Vec<SecretView> = found.iter().map(|it| it.0.clone()).collect();
             if views.is_empty() {
-                if query.names.is_empty() {
+                // Of a target that did not answer nobody knows whether it has any.
+                if query.names.is_empty() && tally.failed == 0 {
                     host.note(&nothing_found(query));
                 }
                 return Ok(());
@@ -240,7 +242,7 @@ pub(super) async fn describe(
     let (settings, service, targets) = connect(global, host).await?;
     let query = query(names, select, &settings)?;
     let (found, tally) = find(&query, &service, &targets, host).await?;
-    if found.is_empty() && names.is_empty() {
+    if found.is_empty() && names.is_empty() && tally.failed == 0 {
         host.note(&nothing_found(&query));
     }
     let texts: Vec<String> = found.iter().map(|(view, _)| object::describe(view, targets.named)).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{check_format, connect, print_value, settings};
+use super::{STALE_NOTE, check_format, connect, print_value, settings};
 use crate::args::{Format, GlobalArgs, InfoArgs, RegionListArgs};
 use crate::failure::Failure;
 use crate::fanout;
@@ -45,6 +45,9 @@ pub(super) async fn info(args: &InfoArgs, global: &GlobalArgs, host: &mut Host) 
     let (infos, tally) =
         fanout::gather(&targets, host, |region| async move { service.region(&region, freshness).await })
             .await?;
+    if args.stale && tally.done > 0 {
+        host.note(STALE_NOTE);
+    }
     match args.output {
         Some(format) => {
             let mut values: Vec<_> = infos.iter().map(value).collect();
@@ -77,8 +80,34 @@ fn value(info: &RegionInfo) -> serde_json::Value {
 }
 
 fn text(info: &RegionInfo) -> String {
+    // An operator has no tenant, hence no quota: 0/0 would look like one that is used up.
+    if info.tenant.is_empty() {
+        return format!("Region:     {}\nTenant:     <none> (an operator)\n", info.region);
+    }
     format!(
         "Region:     {}\nTenant:     {}\nResources:  secret: {}/{}\n",
         info.region, info.tenant, info.secrets_used, info.secrets_quota
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_shown_without_tenant_and_quota() {
+        let of = |tenant: &str| {
+            text(&RegionInfo {
+                region: "eu".to_owned(),
+                cluster: "c".to_owned(),
+                tenant: tenant.to_owned(),
+                secrets_used: 0,
+                secrets_quota: 0,
+                healthy: true,
+                revision: 1,
+            })
+        };
+        assert_eq!(of(""), "Region:     eu\nTenant:     <none> (an operator)\n");
+        assert!(of("acme").ends_with("Resources:  secret: 0/0\n"), "{}", of("acme"));
+    }
 }

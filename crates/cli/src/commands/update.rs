@@ -2,7 +2,7 @@
 
 use pi_types::{Annotations, Labels, RegionName};
 
-use super::create::{Spelling, only_name};
+use super::create::only_name;
 use super::{Done, act, annotations, check_format, connect, labels};
 use crate::args::{DryRun, Format, GlobalArgs, SecretUpdateArgs};
 use crate::credential;
@@ -18,7 +18,7 @@ pub(super) async fn run(
     host: &mut Host,
 ) -> Result<(), Failure> {
     check_format(args.output, &[Format::Json, Format::Yaml, Format::Name])?;
-    let name = only_name(&args.names, Spelling::Pi)?;
+    let name = only_name(&args.names, "pi secret update")?;
     let labels = if args.clear_labels { Some(Labels::default()) } else { labels(&args.metadata)? };
     let annotations =
         if args.clear_annotations { Some(Annotations::default()) } else { annotations(&args.metadata)? };

@@ -40,7 +40,7 @@ fn usage_errors_exit_with_2_and_say_what_is_wrong() {
         (&["secret", "create", "x", "--dry-run=client"], INCOMPLETE),
         (
             &["secret", "create", "x", "--docker-username=a", "--docker-server=", "--dry-run=client"],
-            INCOMPLETE,
+            "error: --docker-server is empty",
         ),
         (
             &["create", "secret", "docker-registry", "--docker-username=a", "--dry-run=client"],
