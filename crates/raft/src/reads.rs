@@ -38,6 +38,9 @@ pub enum ReadError {
     /// Leadership was not confirmed, or the state not caught up, by the deadline.
     #[error("leadership was not confirmed by the deadline")]
     Timeout,
+    /// As many readers wait as may. Says nothing about who leads.
+    #[error("as many reads wait as may")]
+    Overloaded,
     /// The group has stopped on this node.
     #[error("the group has stopped on this node")]
     Stopped,
@@ -71,8 +74,7 @@ impl Reads {
         let (answer, answered) = oneshot::channel();
         match self.waiting.try_send(answer) {
             Ok(()) => {}
-            // As many wait as may: this one would not be served in time either.
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(ReadError::Timeout),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(ReadError::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(ReadError::Stopped),
         }
         let confirmed = async {

@@ -253,6 +253,11 @@ impl<S: Store> Replica<S> {
         status::members(&self.inner.group.metrics().borrow_watched())
     }
 
+    /// Who leads, as far as this node knows; [`Replica::members`] without the members. Never blocks.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.inner.group.metrics().borrow_watched().current_leader
+    }
+
     /// What this node knows of itself and the group.
     ///
     /// # Errors

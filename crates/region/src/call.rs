@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pi_auth::{InsecurePolicy, Principal};
 use pi_proto::metadata;
+use pi_raft::NodeId;
 use pi_types::{Namespace, PrincipalName, RegionName, RequestId, SecretName, TenantId};
 use tonic::{Request, Status};
 use uuid::Uuid;
@@ -28,6 +29,8 @@ pub struct Gate<'a> {
     pub policy: &'a InsecurePolicy,
     /// Deadlines.
     pub limits: &'a Limits,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
 }
 
 /// A request whose caller is known and may do what it asks.
@@ -35,8 +38,9 @@ pub struct Gate<'a> {
 pub struct Call {
     /// When to answer at the latest.
     pub deadline: Instant,
-    /// Whether the caller named a deadline; a Watch without one has none.
-    pub deadline_named: bool,
+    /// When a Watch ends: the deadline the caller named, whatever `limits.deadline_max_ms` says; `None` without one. Its
+    /// start keeps to `deadline`.
+    pub watch_until: Option<Instant>,
     /// The mutation's name, the caller's or one of our own.
     pub request_id: RequestId,
     /// Who asks.
@@ -47,7 +51,8 @@ pub struct Call {
 impl Gate<'_> {
     /// Takes a request through the first steps. `region` is its field 1.
     pub fn admit<T>(&self, request: &Request<T>, region: &str, action: Action) -> Result<Call, Status> {
-        let mut scene = Scene { region: self.region.to_string(), peer: peer(request), ..Scene::default() };
+        let (region_name, leader) = (self.region.to_string(), self.leader);
+        let mut scene = Scene { region: region_name, leader, peer: peer(request), ..Scene::default() };
         self.enter(request, region, action, &mut scene).map_err(|failure| to_status(&failure, &scene))
     }
 
@@ -60,7 +65,10 @@ impl Gate<'_> {
     ) -> Result<Call, Failure> {
         let named = deadline_of(request)?;
         let granted = named.unwrap_or(self.limits.deadline_default()).min(self.limits.deadline_max());
-        let deadline = Instant::now() + granted.saturating_sub(ANSWER_MARGIN);
+        let now = Instant::now();
+        let deadline = now + granted.saturating_sub(ANSWER_MARGIN);
+        // A deadline beyond what the clock can show is none.
+        let watch_until = named.and_then(|named| now.checked_add(named.saturating_sub(ANSWER_MARGIN)));
         self.check_region(region)?;
         let header = request.metadata().get(metadata::AUTHORIZATION).map(|value| value.to_str());
         // A value that is not ASCII is no token of ours.
@@ -74,7 +82,7 @@ impl Gate<'_> {
         }
         let request_id = request_id_of(request)?;
         scene.request_id = Some(request_id.to_string());
-        Ok(Call { deadline, deadline_named: named.is_some(), request_id, principal, scene: scene.clone() })
+        Ok(Call { deadline, watch_until, request_id, principal, scene: scene.clone() })
     }
 
     /// The request's region must be this node's: the gateway may have been told wrong.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use pi_auth::Principal;
 use pi_proto::reason;
-use pi_raft::{ProposeError, ReadError};
+use pi_raft::{NodeId, ProposeError, ReadError};
 use pi_state::{Fatal, Reject};
 use pi_types::{Invalid, Namespace, SecretName};
 
@@ -144,6 +144,8 @@ pub struct Scene {
     pub request_id: Option<String>,
     /// The secret it names.
     pub secret: Option<(Namespace, SecretName)>,
+    /// Who leads, as far as the node knew when the request came.
+    pub leader: Option<NodeId>,
     /// Where the connection comes from.
     pub peer: Option<IpAddr>,
     /// True once the deadline passed.

@@ -23,9 +23,9 @@ use crate::config::Checked;
 use crate::sealing::PlainV0;
 use crate::server;
 use crate::services::watch::Watches;
-use crate::services::{Identity, Node};
+use crate::services::{Confirmed, Identity, Node};
 
-/// How often a node asks itself whether it can serve linearizable requests.
+/// How often a node asks itself whether it can serve linearizable requests; see also `watch::CONFIRMED_WITHIN`.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// How long that may take.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -70,6 +70,7 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
         policy: config.plain.insecure_tokens,
         watches: Watches::new(&config.plain.limits),
         limits: config.plain.limits.clone(),
+        confirmed: Confirmed::default(),
         shutdown: shutdown.child(),
         fatal: fatal.clone(),
     });
@@ -148,7 +149,8 @@ async fn report_health<S: Store>(
 ) -> anyhow::Result<()> {
     let mut serving = false;
     while !shutdown.is_requested() {
-        let probe = node.replica.read(Instant::now() + PROBE_TIMEOUT);
+        // Also what keeps watches alive on a leader that nobody reads from.
+        let probe = node.view(Instant::now() + PROBE_TIMEOUT);
         let now = tokio::select! {
             result = probe => result.is_ok(),
             () = shutdown.requested() => break,

@@ -12,6 +12,7 @@ use pi_proto::admin::v1::admin_server::AdminServer;
 use pi_proto::raft::v1::routing_server::RoutingServer;
 use pi_proto::regions::v1::regions_server::RegionsServer;
 use pi_proto::secrets::v1::secrets_server::SecretsServer;
+use pi_raft::NodeId;
 use pi_raft::store::Store;
 use pi_runtime::shutdown::Shutdown;
 use pi_types::limits::CLIENT_MESSAGE_BYTES_MAX;
@@ -101,7 +102,8 @@ pub fn routes<S: Store>(
         .max_decoding_message_size(CLIENT_MESSAGE_BYTES_MAX);
 
     // Health and routing stay outside the bound: they must answer when the node is overloaded.
-    let bound = Bound::new(node.identity.region.as_str(), limits);
+    let replica = node.replica.clone();
+    let bound = Bound::new(node.identity.region.as_str(), limits, Arc::new(move || replica.leader()));
     let mut routes = Routes::new(bound.around(secrets))
         .add_service(bound.around(regions))
         .add_service(bound.around(admin))
@@ -154,12 +156,17 @@ struct Bound {
     requests_max: usize,
     /// `None`: as many as come.
     permits: Option<Arc<Semaphore>>,
+    /// Who leads, as far as this node knows.
+    leader: LeaderNow,
 }
 
+type LeaderNow = Arc<dyn Fn() -> Option<NodeId> + Send + Sync>;
+
 impl Bound {
-    fn new(region: &str, limits: &Limits) -> Self {
+    fn new(region: &str, limits: &Limits, leader: LeaderNow) -> Self {
         let requests_max = limits.requests_max;
-        Self { region: region.into(), requests_max, permits: Some(Arc::new(Semaphore::new(requests_max))) }
+        let permits = Some(Arc::new(Semaphore::new(requests_max)));
+        Self { region: region.into(), requests_max, permits, leader }
     }
 
     /// The same without the bound: errors are translated, nothing is refused.
@@ -221,7 +228,7 @@ where
         let bound = self.bound.clone();
         let permit = bound.permits.clone().map(Semaphore::try_acquire_owned).transpose();
         let Ok(permit) = permit else {
-            let status = status::overloaded(&bound.region, bound.requests_max);
+            let status = status::overloaded(&bound.region, bound.requests_max, (bound.leader)());
             return Box::pin(ready(Ok(status.into_http())));
         };
         let answer = self.service.call(request);

@@ -46,15 +46,16 @@ pub fn to_status(failure: &Failure, scene: &Scene) -> Status {
     }
 }
 
-/// What the client listener answers when it has no room for a request. Never reached the log.
-pub fn overloaded(region: &str, requests_max: usize) -> Status {
+/// What the client listener answers when it has no room for a request. Never reached the log. `leader` as far as this
+/// node knows.
+pub fn overloaded(region: &str, requests_max: usize, leader: Option<NodeId>) -> Status {
     let text = format!(
         "overloaded: this node of region {region} already works on {requests_max} requests, its limit; \
          try again with backoff"
     );
     status(Code::Unavailable, reason::OVERLOADED, text, &[("region", region.to_owned())])
         .retry_after(RETRY_OVERLOADED)
-        .not_proposed(None)
+        .not_proposed(leader)
         .build()
 }
 
@@ -271,20 +272,34 @@ fn no_leader(leader: Option<NodeId>, scene: &Scene) -> Status {
 fn propose(error: &ProposeError, scene: &Scene) -> Status {
     match error {
         ProposeError::NotLeader { leader } => no_leader(*leader, scene),
+        ProposeError::Overloaded if scene.late == Lateness::Late => {
+            let text = format!(
+                "the deadline passed before this change was proposed in region {}; nothing was changed, try again \
+                 with a longer deadline",
+                scene.region
+            );
+            too_much(scene, Code::DeadlineExceeded, text)
+        }
         ProposeError::Overloaded => {
             let text = format!(
                 "overloaded: the log of region {} has as many changes waiting as it may; nothing was changed, try \
                  again with backoff",
                 scene.region
             );
-            error_at(scene, Code::Unavailable, reason::OVERLOADED, text)
-                .retry_after(RETRY_OVERLOADED)
-                .not_proposed(None)
-                .build()
+            too_much(scene, Code::Unavailable, text)
         }
         ProposeError::Unknown(_) => outcome_unknown("it was proposed, but its commit was not seen", scene),
         ProposeError::Stopped => shutting_down(scene),
     }
+}
+
+/// More than this node takes on, or than fits into the deadline; never reached the log. Names the leader, so that a
+/// gateway does not take the refusal for a loss of leadership.
+fn too_much(scene: &Scene, code: Code, text: String) -> Status {
+    error_at(scene, code, reason::OVERLOADED, text)
+        .retry_after(RETRY_OVERLOADED)
+        .not_proposed(scene.leader)
+        .build()
 }
 
 fn outcome_unknown(cause: &str, scene: &Scene) -> Status {
@@ -308,10 +323,7 @@ fn unsettled(scene: &Scene) -> Status {
         "secrets \"{name}\" in namespace {namespace} was changed by others each time this update was prepared, until \
          the deadline; nothing was changed, try again"
     );
-    error_at(scene, Code::DeadlineExceeded, reason::OVERLOADED, text)
-        .retry_after(RETRY_OVERLOADED)
-        .not_proposed(None)
-        .build()
+    too_much(scene, Code::DeadlineExceeded, text)
 }
 
 fn read(error: &ReadError, scene: &Scene) -> Status {
@@ -331,6 +343,14 @@ fn read(error: &ReadError, scene: &Scene) -> Status {
                 .retry_after(RETRY_NO_LEADER)
                 .not_proposed(None)
                 .build()
+        }
+        ReadError::Overloaded => {
+            let text = format!(
+                "overloaded: as many reads wait for the leader of region {} as may; try again with backoff, or read \
+                 with consistency STALE",
+                scene.region
+            );
+            too_much(scene, Code::Unavailable, text)
         }
         ReadError::Stopped => shutting_down(scene),
     }
@@ -358,7 +378,8 @@ fn bootstrap(failure: &Failure, scene: &Scene) -> Status {
     match failure {
         Failure::AlreadyBootstrapped => {
             let text = format!(
-                "region {region} was formed before, as far as this node knows; look with \"pi cluster status\""
+                "region {region} was formed before, as far as this node knows; nothing is left to do: its nodes and \
+                 leader are in the answer of pi.regions.v1.Regions/GetRegion"
             );
             error_at(scene, Code::FailedPrecondition, reason::ALREADY_BOOTSTRAPPED, text).build()
         }
@@ -367,7 +388,7 @@ fn bootstrap(failure: &Failure, scene: &Scene) -> Status {
         _ => {
             let text = format!(
                 "this node is no member of region {region} yet; if no node is, an operator forms the region with \
-                 \"pi cluster bootstrap\""
+                 pi.admin.v1.Admin/Bootstrap"
             );
             error_at(scene, Code::Unavailable, reason::NOT_BOOTSTRAPPED, text)
                 .retry_after(RETRY_OVERLOADED)
@@ -401,10 +422,7 @@ fn watch(failure: &Failure, scene: &Scene) -> Status {
             let text = format!(
                 "this node of region {region} has {limit} watches, the limit; try again with backoff"
             );
-            error_at(scene, Code::Unavailable, reason::OVERLOADED, text)
-                .retry_after(RETRY_OVERLOADED)
-                .not_proposed(None)
-                .build()
+            too_much(scene, Code::Unavailable, text)
         }
         Failure::SlowWatcher => {
             let text = "the present state was not read in time; watch again and read faster".to_owned();
@@ -434,9 +452,13 @@ fn internal(failure: &Failure, scene: &Scene) -> Status {
                 "this node of region {region} found its state unreadable and stops; try again: other nodes take \
                  over, and tell an operator"
             );
-            error_at(scene, Code::Unavailable, reason::REGION_UNAVAILABLE, text)
-                .retry_after(RETRY_OVERLOADED)
-                .build()
+            let answer = error_at(scene, Code::Unavailable, reason::REGION_UNAVAILABLE, text)
+                .retry_after(RETRY_OVERLOADED);
+            match failure {
+                // Met while reading: nothing was proposed, and another node's state may be whole.
+                Failure::Fatal(_) => answer.not_proposed(None).build(),
+                _ => answer.build(),
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ fn scene() -> Scene {
         tenant: Some("acme".into()),
         request_id: Some("0190163d-8694-739b-aea5-966c26f8ad91".into()),
         secret: Some(("default".parse().unwrap(), "db".parse().unwrap())),
+        leader: Some(7),
         ..Scene::default()
     }
 }
@@ -156,6 +157,13 @@ fn outcomes() -> Vec<Row> {
             &["majority", "STALE"],
             true,
         ),
+        (
+            ReadError::Overloaded.into(),
+            Code::Unavailable,
+            reason::OVERLOADED,
+            &["as many reads wait", "STALE"],
+            true,
+        ),
         (ReadError::Stopped.into(), Code::Unavailable, reason::SHUTTING_DOWN, &["stopping"], true),
         (Failure::Unsettled, Code::DeadlineExceeded, reason::OVERLOADED, &["nothing was changed"], true),
         (Failure::ShuttingDown, Code::Unavailable, reason::SHUTTING_DOWN, &["ask another one"], true),
@@ -163,14 +171,14 @@ fn outcomes() -> Vec<Row> {
             Failure::NotBootstrapped,
             Code::Unavailable,
             reason::NOT_BOOTSTRAPPED,
-            &["no member of region us-central1", "pi cluster bootstrap"],
+            &["no member of region us-central1", "pi.admin.v1.Admin/Bootstrap"],
             true,
         ),
         (
             Failure::AlreadyBootstrapped,
             Code::FailedPrecondition,
             reason::ALREADY_BOOTSTRAPPED,
-            &["pi cluster status"],
+            &["was formed before", "pi.regions.v1.Regions/GetRegion"],
             false,
         ),
         (
@@ -252,6 +260,13 @@ fn the_rest() -> Vec<Row> {
             &["secrets \"db\"", "cannot be opened", "pi secret update db"],
             false,
         ),
+        (
+            pi_state::Fatal::Corrupt { key: "00".into(), why: "x" }.into(),
+            Code::Unavailable,
+            reason::REGION_UNAVAILABLE,
+            &["try again"],
+            true,
+        ),
         (Failure::UnexpectedOutcome, Code::Unavailable, reason::REGION_UNAVAILABLE, &["try again"], false),
     ]
 }
@@ -286,6 +301,36 @@ fn only_an_unknown_outcome_after_the_deadline_is_deadline_exceeded() {
 }
 
 #[test]
+fn a_deadline_that_passed_before_proposing_is_deadline_exceeded_and_nothing_was_proposed() {
+    let late = Scene { late: Lateness::Late, ..scene() };
+    let details = decode(&to_status(&Failure::Propose(ProposeError::Overloaded), &late));
+    assert_eq!((details.code, details.not_proposed), (Code::DeadlineExceeded, true));
+    assert!(details.message.contains("the deadline passed"), "{}", details.message);
+}
+
+#[test]
+fn a_refusal_for_overload_names_the_leader_so_that_a_gateway_keeps_it() {
+    for failure in [
+        ProposeError::Overloaded.into(),
+        ReadError::Overloaded.into(),
+        Failure::NodeWatches { limit: 9 },
+        Failure::Unsettled,
+    ] {
+        let details = shown(failure);
+        assert_eq!(details.reason.as_deref(), Some(reason::OVERLOADED));
+        assert_eq!((details.not_proposed, details.leader), (true, Some(7)));
+    }
+}
+
+#[test]
+fn no_text_names_a_command_that_this_version_lacks() {
+    for (failure, ..) in rejections().into_iter().chain(outcomes()).chain(the_rest()) {
+        let message = shown(failure).message;
+        assert!(!message.contains("pi cluster"), "{message}");
+    }
+}
+
+#[test]
 fn details_carry_the_quota_the_fields_and_the_leader() {
     let details = shown(Failure::Rejected(Reject::QuotaExceeded { used: 9, quota: 8 }));
     assert_eq!(details.quotas[0].subject, "tenant:acme region:us-central1");
@@ -303,9 +348,10 @@ fn details_carry_the_quota_the_fields_and_the_leader() {
 
 #[test]
 fn a_full_listener_says_so_and_that_nothing_was_proposed() {
-    let details = decode(&overloaded("us-central1", 4_096));
+    let details = decode(&overloaded("us-central1", 4_096, Some(2)));
     assert_eq!((details.code, details.reason.as_deref()), (Code::Unavailable, Some(reason::OVERLOADED)));
     assert!(details.not_proposed && details.retry_after.is_some());
+    assert_eq!(details.leader, Some(2));
     assert!(details.message.contains("4096 requests"));
 }
 

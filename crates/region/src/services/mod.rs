@@ -19,7 +19,8 @@ pub mod watch;
 pub mod write;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pi_auth::InsecurePolicy;
 use pi_raft::store::Store;
@@ -63,6 +64,8 @@ pub struct Node<S: Store> {
     pub limits: Limits,
     /// Counts watches.
     pub watches: Watches,
+    /// When leadership was last confirmed; watches live by it.
+    pub confirmed: Confirmed,
     /// Ends watches when the node stops.
     pub shutdown: Shutdown,
     /// Tripped when the state cannot be read; whoever runs the node stops it then.
@@ -72,15 +75,22 @@ pub struct Node<S: Store> {
 impl<S: Store> Node<S> {
     /// The first steps of every request.
     pub fn gate(&self) -> Gate<'_> {
-        Gate { region: &self.identity.region, policy: &self.policy, limits: &self.limits }
+        Gate {
+            region: &self.identity.region,
+            policy: &self.policy,
+            limits: &self.limits,
+            leader: self.replica.leader(),
+        }
     }
 
     /// A linearizable view: it holds every write acknowledged before this was called.
     pub async fn view(&self, deadline: Instant) -> Result<View, Failure> {
-        self.replica.read(deadline).await.map_err(|error| match error {
+        let view = self.replica.read(deadline).await.map_err(|error| match error {
             ReadError::NotLeader { leader: None } if self.is_pristine() => Failure::NotBootstrapped,
             error => Failure::Read(error),
-        })
+        })?;
+        self.confirmed.now();
+        Ok(view)
     }
 
     /// This node's own state, however old.
@@ -123,6 +133,38 @@ impl<S: Store> Node<S> {
     /// True while this node belongs to no group.
     fn is_pristine(&self) -> bool {
         self.replica.members().nodes.is_empty()
+    }
+}
+
+/// When this node last had a linearizable read, which proves that it led a majority. What it merely believes of its
+/// leadership is no proof: a leader cut off from its majority goes on believing.
+#[derive(Debug)]
+pub struct Confirmed {
+    since: Instant,
+    /// Milliseconds after `since`, plus 1; 0 is never.
+    at_ms: AtomicU64,
+}
+
+impl Default for Confirmed {
+    fn default() -> Self {
+        Self { since: Instant::now(), at_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Confirmed {
+    /// Notes that a linearizable read succeeded now.
+    pub fn now(&self) {
+        self.at_ms.fetch_max(self.clock_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether one succeeded within `age`.
+    pub fn within(&self, age: Duration) -> bool {
+        let at_ms = self.at_ms.load(Ordering::Relaxed);
+        at_ms > 0 && u128::from(self.clock_ms().saturating_sub(at_ms)) <= age.as_millis()
+    }
+
+    fn clock_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use pi_proto::secrets::v1::secrets_server::Secrets;
 use pi_proto::secrets::v1::{
     AccessRequest, AccessResponse, CreateRequest, CreateResponse, DeleteRequest, DeleteResponse, GetRequest,
-    GetResponse, ListRequest, ListResponse, UpdateRequest, UpdateResponse, WatchRequest, WatchResponse,
+    GetResponse, ListRequest, ListResponse, UpdateRequest, UpdateResponse, WatchRequest,
 };
 use pi_raft::store::Store;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Node;
@@ -29,7 +28,7 @@ macro_rules! unary {
 
 #[tonic::async_trait]
 impl<S: Store> Secrets for SecretsService<S> {
-    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+    type WatchStream = super::watch::Messages;
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<CreateResponse>, Status> {
         unary!(self, request, Action::CreateSecret, create)

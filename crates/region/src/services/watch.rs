@@ -12,12 +12,15 @@
 //!   `DELETED` (with its new metadata), one that starts matching is `CREATED`. After a resume the node does not know
 //!   what matched before; then a changed secret that matches is `UPDATED` and one that does not is `DELETED`, known to
 //!   the caller or not. Treat `UPDATED` as create-or-replace, and `DELETED` of something unknown as nothing.
-//! - It runs on the leader. When this node stops leading, the stream ends `UNAVAILABLE/NO_LEADER`; continue with the
-//!   last token, elsewhere.
+//! - It runs on the leader. When this node stops leading, or is cut off from its majority, the stream ends
+//!   `UNAVAILABLE/NO_LEADER` within about 2 s, however busy; continue with the last token, elsewhere.
+//! - It ends at the deadline the caller named; without one it lasts.
 
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pi_proto::secrets::v1 as wire;
@@ -27,9 +30,9 @@ use pi_state::query::{Change, ChangeKind};
 use pi_state::{Header, SecretMeta, query};
 use pi_types::limits::LIST_PAGE_DEFAULT;
 use pi_types::{TenantId, Uid};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout_at};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::Status;
 use wire::watch_response::Kind;
 
@@ -47,19 +50,47 @@ const CHANNEL_MESSAGES: usize = 8;
 const CHANGES_MAX: usize = 32;
 /// How often a watch looks whether it may go on: leadership, permission.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// How old the last proof of leadership may be. A node looks for one 500 ms after each answer, which takes 1 s at most.
+const CONFIRMED_WITHIN: Duration = Duration::from_millis(1_500);
 /// How long the present state may take to be read; it pins a view of the store.
 const INITIAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Above this many matching secrets a watch with a label selector forgets which ones matched.
 const KNOWN_MAX: usize = 10_000;
 
-type Sender = mpsc::Sender<Result<wire::WatchResponse, Status>>;
+/// What a watcher reads: the messages, then why there are no more.
+///
+/// The reason has a place of its own, so that a watch ends without waiting for one who does not read, and the reason is
+/// never lost.
+#[derive(Debug)]
+pub struct Messages {
+    messages: mpsc::Receiver<wire::WatchResponse>,
+    reason: oneshot::Receiver<Status>,
+}
+
+impl Messages {
+    fn new() -> (Self, mpsc::Sender<wire::WatchResponse>, oneshot::Sender<Status>) {
+        let (sender, messages) = mpsc::channel(CHANNEL_MESSAGES);
+        let (end, reason) = oneshot::channel();
+        (Self { messages, reason }, sender, end)
+    }
+}
+
+impl Stream for Messages {
+    type Item = Result<wire::WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = ready!(self.messages.poll_recv(context));
+        // The reason is given before the last sender goes.
+        Poll::Ready(next.map(Ok).or_else(|| self.reason.try_recv().ok().map(Err)))
+    }
+}
 
 /// Starts a watch: everything that can be refused is refused here, before the stream.
 pub async fn start<S: Store>(
     node: Arc<Node<S>>,
     mut call: Call,
     request: wire::WatchRequest,
-) -> Result<ReceiverStream<Result<wire::WatchResponse, Status>>, Failure> {
+) -> Result<Messages, Failure> {
     let filter = Watch::read(&request)?;
     let tenant = call.tenant()?.clone();
     let arguments = watch_arguments(&tenant, &request);
@@ -86,13 +117,14 @@ pub async fn start<S: Store>(
     } else {
         Known::Unknown
     };
-    let (sender, receiver) = mpsc::channel(CHANNEL_MESSAGES);
-    let task = Task { node, call, filter, tenant, arguments, known, sender, after: resume.unwrap_or(0) };
+    let (messages, sender, end) = Messages::new();
+    let (after, next_check) = (resume.unwrap_or(0), Instant::now() + CHECK_EVERY);
+    let task = Task { node, call, filter, tenant, arguments, known, sender, after, next_check };
     tokio::spawn(async move {
         let _permit = permit;
-        task.run(resume.is_none().then_some(view)).await;
+        task.run(resume.is_none().then_some(view), end).await;
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(messages)
 }
 
 fn watch_arguments(tenant: &TenantId, request: &wire::WatchRequest) -> Fingerprint {
@@ -179,17 +211,18 @@ struct Task<S: Store> {
     tenant: TenantId,
     arguments: Fingerprint,
     known: Known,
-    sender: Sender,
+    sender: mpsc::Sender<wire::WatchResponse>,
     /// Everything up to this revision was sent.
     after: u64,
+    /// When to look again whether the watch may go on.
+    next_check: Instant,
 }
 
 impl<S: Store> Task<S> {
-    async fn run(mut self, initial: Option<View>) {
+    async fn run(mut self, initial: Option<View>, end: oneshot::Sender<Status>) {
         if let Err(End::Told(failure)) = self.follow(initial).await {
-            let status = self.call.refuse(&failure);
-            // The watcher may be slow to read even this; it is told for as long as it is connected.
-            let _ = self.sender.send(Err(status)).await;
+            // An error means that the watcher has gone meanwhile.
+            let _ = end.send(self.call.refuse(&failure));
         }
     }
 
@@ -207,19 +240,23 @@ impl<S: Store> Task<S> {
                 progress_at = Instant::now() + every;
             }
             loop {
-                let check_at = Instant::now() + CHECK_EVERY;
+                let mut woken = false;
                 tokio::select! {
                     wake = changed.changed() => match wake {
-                        Ok(()) => break,
+                        Ok(()) => woken = true,
                         // The replica is going down; the checks below say so in their own words.
-                        Err(_) => sleep_until(check_at.into()).await,
+                        Err(_) => sleep_until(self.next_check.into()).await,
                     },
-                    () = sleep_until(check_at.into()) => {}
+                    () = sleep_until(self.next_check.into()) => {}
                     () = self.node.shutdown.requested() => return Err(Failure::ShuttingDown.into()),
                     () = self.sender.closed() => return Err(End::Gone),
                     () = self.own_deadline() => return Err(Failure::WatchDeadline.into()),
                 }
-                self.check()?;
+                // Also when changes come faster than checks are due.
+                self.check_if_due()?;
+                if woken {
+                    break;
+                }
                 if Instant::now() >= progress_at {
                     self.send_progress().await?;
                     progress_at = Instant::now() + every;
@@ -230,18 +267,30 @@ impl<S: Store> Task<S> {
 
     /// Resolves at the deadline the caller named; never when it named none.
     async fn own_deadline(&self) {
-        if self.call.deadline_named {
-            sleep_until(self.call.deadline.into()).await;
-        } else {
-            pending().await
+        match self.call.watch_until {
+            Some(until) => sleep_until(until.into()).await,
+            None => pending().await,
         }
+    }
+
+    /// [`Task::check`], unless it was done less than [`CHECK_EVERY`] ago.
+    fn check_if_due(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        if now < self.next_check {
+            return Ok(());
+        }
+        self.next_check = now + CHECK_EVERY;
+        self.check()
     }
 
     /// Whether the watch may go on.
     fn check(&self) -> Result<(), Failure> {
-        let leader = self.node.replica.members().leader;
+        let leader = self.node.replica.leader();
         if leader != Some(self.node.identity.node_id) {
             return Err(Failure::Read(ReadError::NotLeader { leader }));
+        }
+        if !self.node.confirmed.within(CONFIRMED_WITHIN) {
+            return Err(Failure::Read(ReadError::NotLeader { leader: None }));
         }
         let action = Action::WatchSecrets;
         authorize(&self.call.principal, action)
@@ -294,6 +343,7 @@ impl<S: Store> Task<S> {
             let changes = changes
                 .map_err(|too_old| Failure::WatchTooOld { revision: self.after, oldest: too_old.oldest })?;
             let complete = changes.len() < CHANGES_MAX;
+            self.check_if_due()?;
             for change in changes {
                 sent |= self.send_change(change).await?;
             }
@@ -361,16 +411,23 @@ impl<S: Store> Task<S> {
         wire::WatchResponse { kind: kind.into(), secret, revision, resume_token }
     }
 
-    /// Waits for room as long as the watcher is there, the node runs and its deadline lasts.
-    async fn send(&self, message: wire::WatchResponse) -> Result<(), End> {
-        tokio::select! {
-            sent = self.sender.send(Ok(message)) => sent.map_err(|_| End::Gone),
-            () = self.node.shutdown.requested() => Err(Failure::ShuttingDown.into()),
-            () = self.own_deadline() => Err(Failure::WatchDeadline.into()),
+    /// Waits for room as long as the watcher is there and the watch may go on.
+    async fn send(&mut self, message: wire::WatchResponse) -> Result<(), End> {
+        loop {
+            self.check_if_due()?;
+            tokio::select! {
+                room = self.sender.reserve() => {
+                    room.map_err(|_| End::Gone)?.send(message);
+                    return Ok(());
+                }
+                () = sleep_until(self.next_check.into()) => {}
+                () = self.node.shutdown.requested() => return Err(Failure::ShuttingDown.into()),
+                () = self.own_deadline() => return Err(Failure::WatchDeadline.into()),
+            }
         }
     }
 
-    async fn send_before(&self, message: wire::WatchResponse, until: Instant) -> Result<(), End> {
+    async fn send_before(&mut self, message: wire::WatchResponse, until: Instant) -> Result<(), End> {
         timeout_at(until.into(), self.send(message)).await.map_err(|_| Failure::SlowWatcher)?
     }
 }
@@ -453,6 +510,25 @@ mod tests {
         assert_eq!(known.translate(ChangeKind::Updated, uid, false), Some(Kind::Deleted));
         assert_eq!(known.translate(ChangeKind::Updated, uid, true), Some(Kind::Updated));
         assert_eq!(known.translate(ChangeKind::Deleted, uid, true), Some(Kind::Deleted));
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_at_once_for_one_who_does_not_read_and_the_reason_waits_behind_the_messages() {
+        use tokio_stream::StreamExt as _;
+
+        let (mut messages, sender, end) = Messages::new();
+        for revision in 0..CHANNEL_MESSAGES as u64 {
+            let message = wire::WatchResponse { revision, ..Default::default() };
+            sender.try_send(message).unwrap();
+        }
+        assert!(sender.try_reserve().is_err(), "there is no room for a reason among the messages");
+        end.send(Status::unavailable("why")).unwrap();
+        drop(sender);
+        for revision in 0..CHANNEL_MESSAGES as u64 {
+            assert_eq!(messages.next().await.unwrap().unwrap().revision, revision);
+        }
+        assert_eq!(messages.next().await.unwrap().unwrap_err().message(), "why");
+        assert!(messages.next().await.is_none());
     }
 
     #[test]
