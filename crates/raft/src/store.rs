@@ -11,7 +11,8 @@
 //!    prefix contains every durable one.
 //! 3. The log has no hole between `purged + 1` and `last`; an entry's index equals its key; a read that finds
 //!    otherwise is an error, never a shorter answer.
-//! 4. An error is final: the caller stops the process. No implementation retries a failed sync.
+//! 4. An error is final, [`TotalsDiffer`] alone excepted: the caller stops the process. No implementation retries a
+//!    failed sync.
 //! 5. Log writes come from one thread at a time, state writes from one thread at a time (another one); readers from
 //!    any.
 
@@ -63,13 +64,43 @@ pub trait StateReceiver: Send + 'static {
     /// Takes the next pair; keys must ascend.
     fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()>;
     /// Ends the stream: makes what was received durable on the side and returns it. `keys` is the sender's count; a
-    /// different count or digest is an error.
+    /// different count or digest is an error that wraps [`TotalsDiffer`].
     fn finish(
         self: Box<Self>,
         meta: SnapshotMeta,
         keys: u64,
         digest: [u8; 16],
     ) -> io::Result<ReceivedSnapshot>;
+}
+
+/// What a sender announced of a snapshot does not hold for what it sent: the sender's mistake, or damage on the way. The
+/// one error of a store that is no failure of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TotalsDiffer {
+    /// The number of keys.
+    #[error("{received} keys came, the sender announced {announced}")]
+    Keys {
+        /// What the sender says.
+        announced: u64,
+        /// What came.
+        received: u64,
+    },
+    /// The digest over all pairs.
+    #[error("the digest of the pairs is not the one the sender announced")]
+    Digest,
+}
+
+impl TotalsDiffer {
+    /// Finds it in what [`StateReceiver::finish`] returned.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
+    }
+}
+
+impl From<TotalsDiffer> for io::Error {
+    fn from(differ: TotalsDiffer) -> Self {
+        Self::new(io::ErrorKind::InvalidData, differ)
+    }
 }
 
 /// A complete, checked snapshot on the side, ready to install; its files are removed when it is dropped uninstalled.

@@ -110,6 +110,17 @@ async fn a_view_is_fixed_at_its_moment() {
 }
 
 #[tokio::test]
+async fn a_read_beyond_what_may_wait_is_refused_as_overload_not_as_a_late_one() {
+    let cluster = Cluster::formed(Options { reads_max: 1, ..options() }).await;
+    let node = cluster.nodes[&cluster.leader().await].clone();
+    let results = join_all((0..64).map(|_| node.read(soon()))).await;
+    assert!(results.iter().any(Result::is_ok));
+    let refused: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+    assert!(!refused.is_empty(), "64 at once must not fit");
+    assert!(refused.iter().all(|error| *error == ReadError::Overloaded), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_lost_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let mut cluster = Cluster::formed(options()).await;
     let first = cluster.leader().await;

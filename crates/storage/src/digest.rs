@@ -3,6 +3,7 @@
 //! Unlike the digest in the state's header it covers the header too and depends on the order; it finds damage between
 //! disk and disk (a flipped bit, a lost or repeated pair), not tampering.
 
+use pi_raft::store::TotalsDiffer;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
@@ -58,13 +59,10 @@ impl StreamCheck {
     pub(crate) fn finish(&self, keys: u64, digest: [u8; 16]) -> Result<()> {
         let (found_keys, found_digest) = self.digest.totals();
         if found_keys != keys {
-            return Err(Error::corrupt(
-                "a received snapshot",
-                format!("{found_keys} keys instead of {keys}"),
-            ));
+            return Err(TotalsDiffer::Keys { announced: keys, received: found_keys }.into());
         }
         if found_digest != digest {
-            return Err(Error::corrupt("a received snapshot", "its digest is not the sender's"));
+            return Err(TotalsDiffer::Digest.into());
         }
         Ok(())
     }

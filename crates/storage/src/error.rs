@@ -1,10 +1,12 @@
 //! The errors of this crate, and how they cross the contract, which speaks `io::Error`.
 //!
-//! None of them is retried: the caller stops the process ([`pi_raft::store`], rule 4). Messages name the place, what
+//! None of them is retried: the caller stops the process, for all but [`Error::Totals`] ([`pi_raft::store`], rule 4). Messages name the place, what
 //! is wrong and what to do; the cause below is in `source()` and printed once, at the edge.
 
 use std::io;
 use std::path::PathBuf;
+
+use pi_raft::store::TotalsDiffer;
 
 /// Short for a result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -37,8 +39,9 @@ pub enum Error {
     },
     /// Stored data does not make sense. A node must not go on with it, nor start again under its id.
     #[error(
-        "{place} is damaged: {why}; this node's data cannot be trusted: replace the node by a new one \
-         (`pi cluster replace-node`), and keep the directory for inspection"
+        "{place} is damaged: {why}; this node's data cannot be trusted: keep the directory for inspection, and put a \
+         node with an id never used before in its place (`pi-region init` with another node_id and an empty data_dir; \
+         adding it to the region comes with a later version)"
     )]
     Corrupt {
         /// Where: a file, a key, a log index.
@@ -49,7 +52,9 @@ pub enum Error {
     /// The database came back older than what this node had acknowledged.
     #[error(
         "{path} records {recorded}, but the database comes back with {found}: acknowledged data is lost, and voting on \
-         could lose the region's; replace the node by a new one (`pi cluster replace-node`)"
+         could lose the region's; keep the directory, and put a node with an id never used before in its place \
+         (`pi-region init` with another node_id and an empty data_dir; adding it to the region comes with a later \
+         version)"
     )]
     BelowHighWater {
         /// The high-water file.
@@ -62,6 +67,9 @@ pub enum Error {
     /// The call would break a promise of the contract; nothing was changed.
     #[error("refused: {0}")]
     Refused(String),
+    /// What the sender of a snapshot announced does not hold. Becomes itself as an [`io::Error`], for callers to find.
+    #[error(transparent)]
+    Totals(#[from] TotalsDiffer),
     /// An earlier write failed, so nothing more is written.
     #[error("a write failed earlier; this node writes nothing more and must be restarted")]
     Poisoned,
@@ -95,6 +103,7 @@ impl Error {
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match &error {
+            Error::Totals(differ) => return (*differ).into(),
             Error::File { source, .. } => source.kind(),
             #[cfg(feature = "rocksdb")]
             Error::Rocks { source, .. } if source.kind() == rocksdb::ErrorKind::Corruption => {

@@ -73,8 +73,9 @@ pub enum Error {
     },
     /// Something beside the marker belongs to another store.
     #[error(
-        "{path} belongs to store {found}, the marker names {expected}: files of two data directories are mixed; replace \
-         the node by a new one (`pi cluster replace-node`)"
+        "{path} belongs to store {found}, the marker names {expected}: files of two data directories are mixed; put a \
+         node with an id never used before in its place (`pi-region init` with another node_id and an empty data_dir; \
+         adding it to the region comes with a later version)"
     )]
     Mixed {
         /// What belongs elsewhere.

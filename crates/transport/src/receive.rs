@@ -10,7 +10,7 @@ use pi_proto::raft::v1 as pb;
 use pi_proto::raft::v1::snapshot_frame::{Begin, Frame};
 use pi_raft::Threads;
 use pi_raft::codec::{SnapshotManifest, snapshot_from_proto};
-use pi_raft::store::{ReceivedSnapshot, StateReceiver, Store};
+use pi_raft::store::{ReceivedSnapshot, StateReceiver, Store, TotalsDiffer};
 use pi_raft::types::Vote;
 use tonic::Streaming;
 
@@ -122,9 +122,11 @@ impl Receiving {
         decoder.finish()?;
         let SnapshotManifest { meta, keys, digest, .. } = self.manifest;
         blocking(self.threads, move || {
-            receiver
-                .finish(meta, keys, digest)
-                .map_err(|source| Error::Storage { doing: "completing a received snapshot", source })
+            receiver.finish(meta, keys, digest).map_err(|source| match TotalsDiffer::of(&source) {
+                // The sender's mistake, which must not stop this node.
+                Some(differ) => Error::Malformed { what: "snapshot", reason: differ.to_string() },
+                None => Error::Storage { doing: "completing a received snapshot", source },
+            })
         })
         .await
     }

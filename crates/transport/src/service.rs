@@ -1,8 +1,9 @@
 //! The way in: `pi.raft.v1.Raft` around openraft's handle.
 //!
 //! Each handler checks who speaks, converts, asks openraft, converts back. Bytes that are no message of ours are
-//! answered with INVALID_ARGUMENT, a request for another node with FAILED_PRECONDITION/WRONG_PEER; nothing a peer can
-//! send stops this node.
+//! answered with INVALID_ARGUMENT, a request for another node with FAILED_PRECONDITION/WRONG_PEER; neither stops this
+//! node. What is trusted is a leader's content: the commands in its entries are not decoded on receipt (each was when it
+//! was proposed), nor are a snapshot's pairs. One that does not decode stops the node when it is applied or read.
 
 use std::fmt;
 use std::future::Future;

@@ -139,3 +139,26 @@ async fn without_a_majority_nothing_is_acknowledged_and_unknown_is_called_unknow
     let details = refusal(leader.secrets().list(request).await);
     assert!(matches!(details.reason.as_deref(), Some("REGION_UNAVAILABLE" | "NO_LEADER")), "{details:?}");
 }
+
+#[tokio::test]
+async fn a_leader_cut_from_its_majority_ends_its_watches() {
+    let mut nodes = three().await;
+    let leader = take_leader(&mut nodes).await;
+    let request = WatchRequest { region: REGION.into(), ..Default::default() };
+    let mut stream = leader.secrets().watch(tenant("acme", request)).await.unwrap().into_inner();
+    for node in nodes {
+        node.stop().await.unwrap();
+    }
+    let ended = async {
+        loop {
+            match stream.message().await {
+                Ok(message) => assert!(message.is_some(), "ended without a reason"),
+                Err(status) => break status,
+            }
+        }
+    };
+    // About 2 s by design; the rest is for a busy machine.
+    let ended = tokio::time::timeout(Duration::from_secs(4), ended).await.expect("the watch goes on");
+    let details = refusal::<()>(Err(ended));
+    assert_eq!((details.code, details.reason.as_deref()), (Code::Unavailable, Some("NO_LEADER")));
+}

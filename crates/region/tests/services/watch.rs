@@ -190,6 +190,32 @@ async fn a_watch_ends_at_its_own_deadline() {
 }
 
 #[tokio::test]
+async fn the_deadline_of_a_watch_is_the_callers_whatever_other_requests_are_bounded_to() {
+    let limits = Limits { deadline_default_ms: 300, deadline_max_ms: 300, ..Limits::default() };
+    let node = Harness::start_with(limits).await;
+    let mut unlimited = watch(&node, watch_request()).await;
+    assert_eq!(next(&mut unlimited).await.unwrap().kind(), Kind::Synced);
+    let mut request = tenant("acme", watch_request());
+    request.metadata_mut().insert("grpc-timeout", "2S".parse().unwrap());
+    let begun = std::time::Instant::now();
+    let mut stream = node.secrets().watch(request).await.unwrap().into_inner();
+    assert_eq!(next(&mut stream).await.unwrap().kind(), Kind::Synced);
+    assert_eq!(next(&mut stream).await.unwrap_err().code(), Code::DeadlineExceeded);
+    assert!(begun.elapsed() > Duration::from_millis(1_900), "ended after {:?}", begun.elapsed());
+    node.create("a").await.unwrap();
+    assert_eq!(event(&mut unlimited).await, (Kind::Created, "a".into()));
+}
+
+#[tokio::test]
+async fn a_node_full_of_watches_names_itself_as_the_leader() {
+    let node = Harness::start_with(Limits { watches_max: 1, ..Limits::default() }).await;
+    let _stream = watch(&node, watch_request()).await;
+    let details = refusal(node.secrets().watch(tenant("other", watch_request())).await);
+    assert_eq!((details.code, details.reason.as_deref()), (Code::Unavailable, Some("OVERLOADED")));
+    assert_eq!((details.not_proposed, details.leader), (true, Some(1)));
+}
+
+#[tokio::test]
 async fn a_slow_watcher_reads_later_and_still_gets_everything() {
     let node = Harness::start().await;
     let mut stream = watch(&node, watch_request()).await;

@@ -171,7 +171,7 @@ fn a_database_that_comes_back_older_is_refused() {
     let refused = try_open(dir.path()).err().unwrap();
     assert!(matches!(&refused, Error::BelowHighWater { .. }), "{refused}");
     let message = refused.to_string();
-    assert!(message.contains("high-water") && message.contains("replace"), "{message}");
+    assert!(message.contains("high-water") && message.contains("in its place"), "{message}");
 
     let dir = old.copy();
     let store = dir.open();

@@ -167,6 +167,8 @@ async fn a_snapshot_stream_that_is_not_whole_changes_nothing() {
     let node = Node::alone(2).await;
     let whole = snapshot_frames();
     let mut refused: Vec<Frames> = (0..whole.len()).map(|keep| whole[..keep].to_vec()).collect();
+    // Whole, but the announced digest is not that of the pairs.
+    refused.push(whole.clone());
     refused.push(vec![whole[0].clone(), whole[2].clone()]);
     refused.push(vec![whole[0].clone(), whole[1].clone(), whole[1].clone(), whole[2].clone()]);
     refused.push(vec![whole[0].clone(), whole[1].clone(), whole[2].clone(), whole[2].clone()]);

@@ -6,11 +6,7 @@ use pi_e2e::{EU, US, payload, payload_of, shared, tenant};
 use pi_types::SECRET_TYPE;
 
 fn create(name: &str, payload: Vec<u8>) -> secrets::CreateRequest {
-    secrets::CreateRequest {
-        name: name.to_owned(),
-        payload,
-        ..secrets::CreateRequest::default()
-    }
+    secrets::CreateRequest { name: name.to_owned(), payload, ..secrets::CreateRequest::default() }
 }
 
 fn access(name: &str) -> secrets::AccessRequest {
