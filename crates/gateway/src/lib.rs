@@ -98,6 +98,7 @@ impl Server {
             shutdown.requested().await;
             report(&reporter, ServingStatus::NotServing).await;
             tokio::time::sleep(HEALTH_LEAD).await;
+            end_watches(reporter).await;
             draining.trigger();
             anyhow::Ok(())
         });
@@ -130,6 +131,13 @@ async fn report(reporter: &HealthReporter, status: ServingStatus) {
     reporter.set_service_status("", status).await;
     for service in SERVICES {
         reporter.set_service_status(service, status).await;
+    }
+}
+
+/// Ends the streams of those who watch our health. They know by now, and would hold the drain up to its last moment.
+async fn end_watches(mut reporter: HealthReporter) {
+    for service in SERVICES.iter().chain([&""]) {
+        reporter.clear_service_status(service).await;
     }
 }
 
