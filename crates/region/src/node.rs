@@ -1,9 +1,9 @@
 //! One node from start to stop: store, replica, listeners, health, and what ends the process.
 //!
 //! Start: check the configuration, open the store (its marker must name this cluster, region and node), bind both
-//! listeners, start the replica, serve. Stop: health says NOT_SERVING, watches end, requests under way finish, the Raft
-//! listener closes, the replica stops. Anything that must not be survived (the group or the store is broken) ends the
-//! process with a cause; restarting it is the service manager's business.
+//! listeners, start the replica, serve. Stop: health says NOT_SERVING, leadership goes to another node, watches end,
+//! requests under way finish, the Raft listener closes, the replica stops. Anything that must not be survived (the group
+//! or the store is broken) ends the process with a cause; restarting it is the service manager's business.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +31,14 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// How long gateways are given to see NOT_SERVING before connections close.
 const HEALTH_LEAD: Duration = Duration::from_millis(100);
+/// How long one node that is offered leadership may take before another one is asked.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How many are asked.
+const HAND_OVERS_MAX: u32 = 3;
+/// How long handing over may take in all.
+const HANDING_OVER_MAX: Duration = HAND_OVER_TIMEOUT.saturating_mul(HAND_OVERS_MAX);
+/// How often it is looked whether it has.
+const HAND_OVER_LOOK: Duration = Duration::from_millis(5);
 /// How much longer than its own drain time a task may take before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
@@ -93,7 +101,8 @@ pub async fn run<S: Store>(config: Checked, store: Arc<S>, shutdown: Shutdown) -
         node_id = config.node_id, "serving"
     );
     // Each task keeps its own time to end; this is for one that does not.
-    let drain = HEALTH_LEAD + Duration::from_millis(config.plain.limits.drain_ms) + STUCK_AFTER;
+    let drain =
+        HEALTH_LEAD + HANDING_OVER_MAX + Duration::from_millis(config.plain.limits.drain_ms) + STUCK_AFTER;
     let ended = tasks.run(drain).await;
     replica.shutdown().await;
     tracing::info!("stopped");
@@ -143,7 +152,7 @@ fn warn_of_what_is_insecure<S: Store>(node: &Node<S>) {
 /// Keeps the health service truthful, and leads the way when the node is asked to stop.
 async fn report_health<S: Store>(
     node: Arc<Node<S>>,
-    reporter: HealthReporter,
+    mut reporter: HealthReporter,
     shutdown: Shutdown,
     close: Shutdown,
 ) -> anyhow::Result<()> {
@@ -170,8 +179,31 @@ async fn report_health<S: Store>(
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     tokio::time::sleep(HEALTH_LEAD).await;
+    hand_over(&node.replica).await;
+    // Ends the streams of those who watch health. They know by now, and would hold the drain up to its last moment.
+    for service in ["", server::HEALTH_SECRETS] {
+        reporter.clear_service_status(service).await;
+    }
     close.trigger();
     Ok(())
+}
+
+/// Hands leadership to another voter, when this node has it: else nobody would serve the region while this node drains,
+/// and the others would wait an election timeout after that. Does what it can; without it they elect one all the same.
+async fn hand_over<S: Store>(replica: &Replica<S>) {
+    let me = replica.node_id();
+    let leads = || replica.members().leader == Some(me);
+    for to in replica.members().voters.into_iter().filter(|voter| *voter != me).take(HAND_OVERS_MAX as usize)
+    {
+        if !leads() || replica.transfer_leader(to).await.is_err() {
+            return;
+        }
+        let until = Instant::now() + HAND_OVER_TIMEOUT;
+        while leads() && Instant::now() < until {
+            tokio::time::sleep(HAND_OVER_LOOK).await;
+        }
+        tracing::info!(to, handed_over = !leads(), "leadership was offered to another node");
+    }
 }
 
 /// Fails, and with it the process, when the group or the state is broken.
