@@ -130,7 +130,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// "text" or "json". What is logged is chosen by the environment variable `PI_LOG` (default "info,openraft=warn").
+    /// "text" or "json". What is logged is chosen by the environment variable `PI_LOG` (default "info", less of openraft).
     pub format: telemetry::Format,
 }
 

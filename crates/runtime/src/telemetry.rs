@@ -11,8 +11,10 @@ use tracing_subscriber::EnvFilter;
 /// The environment variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`; the default is [`DEFAULT_FILTER`].
 pub const FILTER_ENV: &str = "PI_LOG";
 /// What is logged unless `PI_LOG` says otherwise. openraft tells its inner life at `info`; what an operator needs of it
-/// (leaders, terms, snapshots) our own crates say.
-pub const DEFAULT_FILTER: &str = "info,openraft=warn";
+/// (leaders, terms, snapshots) our own crates say. Of a peer that is away it warns at every try, hundreds of times a
+/// second under load; `pi-transport` says it once.
+pub const DEFAULT_FILTER: &str = "info,openraft=warn,openraft::core::heartbeat=error,openraft::replication=error,\
+                                  openraft::engine::handler::replication_handler=error";
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

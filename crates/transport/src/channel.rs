@@ -4,7 +4,7 @@
 //! pooled connection to a peer that is gone must not outlive the failure that shows it (it would make a restarted
 //! follower a perpetual candidate), so an error drops it, and HTTP/2 keepalive finds silent death within three seconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -57,6 +57,8 @@ pub(crate) struct Channels {
 struct State {
     open: HashMap<(NodeId, Purpose), Open>,
     opened: u64,
+    /// Whose connection for what failed and has not worked since. Said once each, where openraft would say every try.
+    away: HashSet<(NodeId, Purpose)>,
 }
 
 #[derive(Debug)]
@@ -118,11 +120,24 @@ impl Channels {
 
     fn with(&self, lease: &Lease, decide: impl FnOnce(&mut Open) -> Keep) {
         let mut state = self.state.lock();
-        if let Some(open) = state.open.get_mut(&lease.key)
-            && open.number == lease.number
-            && let Keep::No = decide(open)
-        {
-            state.open.remove(&lease.key);
+        let Some(open) = state.open.get_mut(&lease.key).filter(|open| open.number == lease.number) else {
+            return;
+        };
+        let (peer, purpose) = lease.key;
+        match decide(open) {
+            Keep::Yes if open.timeouts_in_a_row == 0 => {
+                if !state.away.is_empty() && state.away.remove(&lease.key) {
+                    tracing::info!(peer, ?purpose, "peer reached again");
+                }
+            }
+            Keep::Yes => {}
+            Keep::No => {
+                let address = open.address.clone();
+                state.open.remove(&lease.key);
+                if state.away.insert(lease.key) {
+                    tracing::warn!(peer, ?purpose, address, "peer not reached; trying on");
+                }
+            }
         }
     }
 }
@@ -154,6 +169,21 @@ mod tests {
             second.number,
             "a late report drops only its own connection"
         );
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_away_from_its_first_failure_to_its_next_answer() {
+        let channels = Channels::default();
+        let lease = || channels.lease(1, Purpose::Append, "127.0.0.1:1").unwrap();
+        let away = || channels.state.lock().away.len();
+        for _ in 0..3 {
+            channels.failed(&lease());
+            assert_eq!(away(), 1);
+        }
+        channels.timed_out(&lease());
+        assert_eq!(away(), 1, "a deadline is no answer");
+        channels.worked(&lease());
+        assert_eq!(away(), 0);
     }
 
     #[tokio::test]

@@ -66,11 +66,11 @@ pub async fn await_caught_up(cluster: &Cluster, region: &str, node: u64) -> Resu
 /// and over fills a disk.
 ///
 /// # Errors
-/// A log has more than 256 KiB.
+/// A log has more than 64 KiB.
 pub fn check_logs_are_small(cluster: &Cluster, region: &str) -> Result<()> {
     for process in cluster.processes().iter().filter(|process| process.region == region) {
         let bytes = std::fs::metadata(process.log())?.len();
-        ensure!(bytes < 256 * 1024, "{} has {bytes} bytes", process.log().display());
+        ensure!(bytes < 64 * 1024, "{} has {bytes} bytes", process.log().display());
     }
     Ok(())
 }
