@@ -23,6 +23,7 @@ use clap::Parser;
 use args::{Arguments, Run, Task};
 use report::Report;
 use servers::{Etcd, Pi, System};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Starts the servers, measures, prints, and ends the servers whatever happened.
 async fn benchmark(run: &Run) -> Result<ExitCode> {
-    let stop = pi_runtime::shutdown::on_signals().context("signal handlers")?;
+    let mut stop = Signals::install()?;
     let etcd_binary = if run.skip_etcd { None } else { Some(etcd::binary()?) };
     let base = match &run.dir {
         Some(dir) => dir.clone(),
@@ -61,11 +62,15 @@ async fn benchmark(run: &Run) -> Result<ExitCode> {
     let mut systems = Vec::new();
     let measured = tokio::select! {
         measured = measure(run, dir.path(), etcd_binary, &mut systems) => measured,
-        () = stop.requested() => Err(anyhow::anyhow!("interrupted")),
+        name = stop.next() => Err(anyhow::anyhow!("interrupted by {name}")),
     };
-    let mut ended = Ok(());
+    // Further signals find the handlers still installed and do nothing: stopping takes a bounded time, and cut short it
+    // would leave servers running.
+    let mut ended = Pi::stop(dir.path()).await;
     for system in &mut systems {
-        ended = ended.and(system.stop().await);
+        if let System::Etcd(etcd) = system {
+            ended = ended.and(etcd.stop().await);
+        }
     }
     if measured.is_err() || run.keep {
         eprintln!("data and logs are kept in {}", dir.keep().display());
@@ -84,7 +89,7 @@ async fn benchmark(run: &Run) -> Result<ExitCode> {
     Ok(if report.valid() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Fills `systems` as it starts them, so that the caller can end what is running after an error.
+/// Fills `systems` as it starts them; the caller ends what is running, whatever happened.
 async fn measure(
     run: &Run,
     dir: &std::path::Path,
@@ -95,11 +100,9 @@ async fn measure(
     if cases.is_empty() {
         bail!("nothing to measure: --cases and --clients select no case");
     }
-    let mut pi = Pi::start(dir, run).await;
-    if let Ok(pi) = pi.as_mut() {
-        pi.raise_quotas(target::TENANTS).await?;
-    }
-    systems.push(System::Pi(Box::new(pi?)));
+    let pi = Pi::start(dir, run).await?;
+    pi.raise_quotas(target::TENANTS).await?;
+    systems.push(System::Pi(Box::new(pi)));
     if let Some(binary) = etcd_binary {
         systems.push(System::Etcd(Etcd::start(&binary, dir).await?));
     }
@@ -107,6 +110,29 @@ async fn measure(
         rounds::prepare(system, run).await?;
     }
     rounds::all(&cases, systems, run).await
+}
+
+/// SIGINT and SIGTERM. Not `pi_runtime`'s: there a second signal ends the process at once.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let install = |kind| signal(kind).context("cannot install a signal handler");
+        Ok(Self {
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 fn own_directory() -> Result<PathBuf> {

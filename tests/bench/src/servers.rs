@@ -42,6 +42,8 @@ impl Server {
 }
 
 const GATEWAY: &str = "gateway";
+/// Our cluster's directory within the run's.
+const PI_DIR: &str = "pi";
 
 /// A system under test, running.
 pub enum System {
@@ -72,14 +74,6 @@ impl System {
             Self::Etcd(etcd) => etcd.servers(),
         }
     }
-
-    /// Ends every process.
-    pub async fn stop(&mut self) -> Result<()> {
-        match self {
-            Self::Pi(pi) => pi.cluster.down().await,
-            Self::Etcd(etcd) => etcd.stop().await,
-        }
-    }
 }
 
 /// Our side.
@@ -94,17 +88,19 @@ impl Pi {
             nodes: NODES as u64,
             region_settings: run.region_settings.clone(),
             gateway_settings: run.gateway_settings.clone(),
-            ..Spec::new(dir.join("pi"))
+            ..Spec::new(dir.join(PI_DIR))
         };
-        match Cluster::up(spec, &mut |what| eprintln!("  {what}")).await {
-            Ok(cluster) => Ok(Self { cluster }),
-            Err(error) => {
-                // What did start must not outlive us.
-                if let Ok(mut cluster) = Cluster::open(&dir.join("pi")) {
-                    cluster.down().await?;
-                }
-                Err(error.context("starting Pi Secrets"))
-            }
+        let cluster =
+            Cluster::up(spec, &mut |what| eprintln!("  {what}")).await.context("starting Pi Secrets")?;
+        Ok(Self { cluster })
+    }
+
+    /// Ends every process of the cluster below `dir`, also of one that was interrupted while it started.
+    pub async fn stop(dir: &Path) -> Result<()> {
+        match Cluster::open(&dir.join(PI_DIR)) {
+            Ok(mut cluster) => cluster.down().await,
+            // None was started.
+            Err(_) => Ok(()),
         }
     }
 
@@ -216,7 +212,8 @@ impl Etcd {
         self.members.iter().map(|member| Ok(Server { part: "member", pid: pid(member)? })).collect()
     }
 
-    async fn stop(&mut self) -> Result<()> {
+    /// Ends every member.
+    pub async fn stop(&mut self) -> Result<()> {
         for member in &mut self.members {
             member.child.start_kill()?;
         }
