@@ -1,11 +1,11 @@
 //! openraft's own storage suite over `pi-raft`'s adaptors on RocksDB.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
-use pi_raft::log::LogStore;
+use pi_raft::log::{LogStore, WriterEnded};
 use pi_raft::machine::Machine;
 use pi_raft::types::TypeConfig;
 use pi_raft::{FatalSignal, Threads};
@@ -15,7 +15,9 @@ use pi_storage::rocks::{Options, RocksStore};
 
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-struct Builder;
+/// Keeps the ends of all log writers, which close the databases on their own threads: the process may not end before
+/// them, or RocksDB's globals go first ("pthread lock: Invalid argument").
+struct Builder(Arc<Mutex<Vec<WriterEnded>>>);
 
 type Built = (tempfile::TempDir, LogStore<RocksStore>, Machine<RocksStore>);
 
@@ -29,13 +31,22 @@ impl StoreBuilder<TypeConfig, LogStore<RocksStore>, Machine<RocksStore>, tempfil
         let store =
             Arc::new(RocksStore::open(dir.path(), &Expect::new(&cluster, &region, 1), options).unwrap());
         let fatal = FatalSignal::default();
-        let (log, _) =
+        let (log, ended) =
             LogStore::open(Arc::clone(&store), fatal.clone(), Threads::Real, APPEND_BYTES_MAX).unwrap();
+        self.0.lock().unwrap().push(ended);
         Ok((dir, log, Machine::open(store, fatal, Threads::Real).unwrap()))
     }
 }
 
 #[test]
 fn openrafts_suite_passes_on_rocksdb() {
-    TypeConfig::run(async { Suite::test_all(Builder).await.unwrap() });
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    TypeConfig::run(async {
+        Suite::test_all(Builder(Arc::clone(&ends))).await.unwrap();
+        let ends = std::mem::take(&mut *ends.lock().unwrap());
+        assert!(!ends.is_empty(), "the suite built stores");
+        for ended in ends {
+            ended.wait().await;
+        }
+    });
 }
